@@ -1,0 +1,43 @@
+# Everything runs in .venv, which `setup` makes once and again whenever the requirements change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := models search service storage
+
+.PHONY: setup demo serve test test-slow check format clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/pareconv demo
+
+serve: setup
+	$(BIN)/pareconv serve
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+# mypy reads the folders as `pareconv.*` through a folder of links, as the install maps them.
+check: setup
+	mkdir -p build/typed/pareconv
+	for package in $(PACKAGES); do ln -sfn ../../../$$package build/typed/pareconv/$$package; done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

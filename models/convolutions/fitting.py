@@ -1,0 +1,79 @@
+"""Least squares for a layer after fixed features: the closed form behind most warm starts."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pareconv.models.convolutions.geometry import pad_mode, pads_of
+
+_POSITIONS_PER_FEATURE = 8
+_RIDGE = 1e-3
+
+
+def fit_conv(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
+    """Move a dense `layer` to the least-squares solution of `layer(features) = target`, in place.
+
+    `features` [N, F, H, W], `target` [N, O, Ho, Wo] = shape of `layer(features)`. The correction to
+    the present weights is what is penalised (ridge), so that a small sample leaves them nearly as
+    they are.
+    """
+    kernel_features = layer.weight[0].numel()
+    images = _images_needed(kernel_features, target)
+    features, target = features[:images], target[:images]
+    design = patches(layer, features)  # [Q, F*kh*kw]
+    residual = (target - layer(features)).permute(0, 2, 3, 1).flatten(0, 2)  # [Q, O]
+    if layer.bias is not None:
+        design = torch.cat([design, design.new_ones(len(design), 1)], dim=1)
+    correction = ridge(design, residual).T.to(layer.weight.dtype)  # [O, F*kh*kw (+1)]
+    layer.weight += correction[:, :kernel_features].reshape_as(layer.weight)
+    if layer.bias is not None:
+        layer.bias += correction[:, -1]
+
+
+def fit_depthwise(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
+    """The same for a `layer` with one input channel per group: every output channel on its own."""
+    taps = layer.weight[0].numel()
+    images = _images_needed(taps, target)
+    features, target = features[:images], target[:images]
+    design = patches(layer, features).view(-1, layer.in_channels, taps).transpose(0, 1)
+    design = design.repeat_interleave(
+        layer.out_channels // layer.in_channels, dim=0
+    )  # [O, Q, taps]
+    residual = (target - layer(features)).transpose(0, 1).flatten(1).unsqueeze(2)  # [O, Q, 1]
+    layer.weight += (
+        ridge(design, residual).squeeze(2).reshape_as(layer.weight).to(layer.weight.dtype)
+    )
+
+
+def patches(layer: nn.Conv2d, features: Tensor) -> Tensor:
+    """What each output position of `layer` sees: [N*Ho*Wo, Ci*kh*kw]."""
+    pads = pads_of(layer)
+    padded = F.pad(features, pads, mode=pad_mode(layer)) if any(pads) else features
+    columns = F.unfold(
+        padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride
+    )  # [N, Ci*kh*kw, Ho*Wo]
+    return columns.transpose(1, 2).flatten(0, 1)
+
+
+def ridge(design: Tensor, target: Tensor) -> Tensor:
+    """Solve min ||design @ w - target||^2 + penalty ||w||^2 for w [..., F, O].
+
+    `design` is [..., Q, F], `target` [..., Q, O].
+
+    The penalty is a thousandth of the design's mean energy, which keeps collinear features
+    harmless.
+    """
+    design, target = design.double(), target.double()
+    gram = design.mT @ design
+    energy = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
+    penalty = (_RIDGE * energy)[..., None, None] * torch.eye(
+        gram.shape[-1], dtype=gram.dtype, device=gram.device
+    )
+    solution: Tensor = torch.linalg.solve(gram + penalty, design.mT @ target)
+    return solution
+
+
+def _images_needed(features: int, target: Tensor) -> int:
+    positions = target.shape[-2] * target.shape[-1]
+    wanted = max(4096, _POSITIONS_PER_FEATURE * features)
+    return min(len(target), -(-wanted // positions))

@@ -1,0 +1,84 @@
+"""Shift: every channel moves by one fixed offset, then a 1x1 mixes them."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pareconv.models.convolutions.base import CheapConv
+from pareconv.models.convolutions.fitting import fit_conv
+from pareconv.models.convolutions.geometry import pad_mode, pads_of
+from pareconv.models.plan import HyperValue
+
+
+class Shift(CheapConv):
+    """x -> shift (no parameters, stride here) -> 1x1 (bias as in the source).
+
+    The offsets are those of OD-cheap-convolution's kernel: of k*k taps, channel c reads tap c %
+    (k*k), row by row, as long as a whole set of k*k channels is left; the remaining channels read
+    the centre (Xie et al. 2019, arXiv 1909.13063; Wu et al. 2018, arXiv 1711.08141). A shift is a
+    strided slice: it costs a copy.
+    """
+
+    name = "shift"
+    summary = "parameter-free spatial shift, then 1x1: as cheap as a 1x1, but sees its neighbours"
+    formula = "params Ci*Co; multiply-adds Ci*Co*Ho*Wo"
+    source = "Wu et al. 2018, arXiv 1711.08141; assignment of Xie et al. 2019, arXiv 1909.13063"
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv)
+        self.kernel_size, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
+        self.pads, self.mode = pads_of(conv), pad_mode(conv)
+        self.taps = conv.kernel_size[0] * conv.kernel_size[1]
+        self.shifted = conv.in_channels // self.taps * self.taps
+        self.pointwise = nn.Conv2d(
+            conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None
+        )
+
+    @classmethod
+    def _refusal(cls, conv: nn.Conv2d, **hyper: HyperValue) -> str | None:
+        taps = conv.kernel_size[0] * conv.kernel_size[1]
+        if taps == 1:
+            return "1x1: nothing to shift"
+        if conv.in_channels < taps:
+            return f"{conv.in_channels} input channels, fewer than the {taps} taps to shift them to"
+        return None
+
+    def _imitate(self, conv: nn.Conv2d, inputs: Tensor | None) -> None:
+        order = [c for tap in range(self.taps) for c in range(tap, self.shifted, self.taps)]
+        order += range(self.shifted, conv.in_channels)
+        self.pointwise.weight.copy_(conv.weight.sum((2, 3), keepdim=True)[:, order])
+        if conv.bias is not None and self.pointwise.bias is not None:
+            self.pointwise.bias.copy_(conv.bias)
+        if inputs is not None:
+            fit_conv(self.pointwise, self.shift(inputs), conv(inputs))
+
+    def shift(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C, Ho, Wo], channels grouped by the tap that they read."""
+        x = F.pad(x, self.pads, mode=self.mode) if any(self.pads) else x
+        groups = [
+            self._tap(x[:, tap : self.shifted : self.taps], *divmod(tap, self.kernel_size[1]))
+            for tap in range(self.taps)
+        ]
+        if self.shifted < x.shape[1]:
+            centre = ((k - 1) // 2 for k in self.kernel_size)
+            groups.append(self._tap(x[:, self.shifted :], *centre))
+        return torch.cat(groups, dim=1)
+
+    def _tap(self, x: Tensor, row: int, column: int) -> Tensor:
+        spans = (
+            size - dilation * (kernel - 1)
+            for size, dilation, kernel in zip(
+                x.shape[-2:], self.dilation, self.kernel_size, strict=True
+            )
+        )
+        rows, columns = (
+            slice(tap * dilation, tap * dilation + span, stride)
+            for tap, dilation, span, stride in zip(
+                (row, column), self.dilation, spans, self.stride, strict=True
+            )
+        )
+        return x[:, :, rows, columns]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.pointwise(self.shift(x))
+        return out

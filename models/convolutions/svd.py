@@ -1,0 +1,73 @@
+"""Spatial SVD: a k x k kernel as a column of taps followed by a row of taps."""
+
+import torch
+from torch import Tensor, nn
+
+from pareconv.models.convolutions.base import CheapConv, Hyper
+from pareconv.models.convolutions.fitting import fit_conv
+from pareconv.models.convolutions.geometry import pair
+from pareconv.models.plan import HyperValue
+
+
+class SpatialSVD(CheapConv):
+    """x -> k x 1 convolution Ci -> R (vertical stride) -> 1 x k convolution R -> Co (horizontal
+    stride, bias).
+
+    R is chosen so that `ratio` of the parameters remain. Start: truncated SVD of the kernel as a
+    (Ci*k) x (Co*k) matrix, the best rank-R approximation (Jaderberg et al. 2014, arXiv 1405.3866);
+    exact at full rank.
+    """
+
+    name = "svd"
+    summary = "k x 1 then 1 x k through R channels: starts very close to the source"
+    formula = "params R*k*(Ci+Co); multiply-adds R*k*(Ci*Ho*W + Co*Ho*Wo)"
+    source = "Jaderberg et al. 2014, arXiv 1405.3866"
+    hyper = (
+        Hyper(
+            "ratio", 0.01, 1.0, (0.125, 0.25, 0.375, 0.5), "share of the parameters that remains"
+        ),
+    )
+
+    def __init__(self, conv: nn.Conv2d, *, ratio: float) -> None:
+        super().__init__(conv)
+        (kh, kw), (sh, sw), (dh, dw) = conv.kernel_size, conv.stride, conv.dilation
+        ph, pw = pair(conv.padding)  # type: ignore[arg-type]  # in pixels: others are refused
+        rank = max(
+            1, int(ratio * conv.weight.numel() / (kh * conv.in_channels + kw * conv.out_channels))
+        )
+        self.vertical = nn.Conv2d(
+            conv.in_channels, rank, (kh, 1), (sh, 1), (ph, 0), (dh, 1),
+            bias=False, padding_mode=conv.padding_mode,
+        )  # fmt: skip
+        self.horizontal = nn.Conv2d(
+            rank, conv.out_channels, (1, kw), (1, sw), (0, pw), (1, dw),
+            bias=conv.bias is not None, padding_mode=conv.padding_mode,
+        )  # fmt: skip
+
+    @classmethod
+    def _refusal(cls, conv: nn.Conv2d, **hyper: HyperValue) -> str | None:
+        if 1 in conv.kernel_size:
+            kh, kw = conv.kernel_size
+            return f"kernel {kh}x{kw} has no two directions to separate"
+        return None
+
+    def _imitate(self, conv: nn.Conv2d, inputs: Tensor | None) -> None:
+        co, ci, kh, kw = conv.weight.shape
+        matrix = conv.weight.permute(1, 2, 0, 3).reshape(ci * kh, co * kw)
+        left, scale, right = torch.linalg.svd(matrix.float(), full_matrices=False)
+        rank = min(self.vertical.out_channels, len(scale))
+        root = scale[:rank].sqrt()
+        # Ranks beyond the kernel's own add nothing.
+        self.vertical.weight.zero_()
+        self.vertical.weight[:rank] = (left[:, :rank] * root).T.reshape(rank, ci, kh, 1)
+        self.horizontal.weight.zero_()
+        rows = (root[:, None] * right[:rank]).reshape(rank, co, 1, kw)
+        self.horizontal.weight[:, :rank] = rows.transpose(0, 1)
+        if conv.bias is not None and self.horizontal.bias is not None:
+            self.horizontal.bias.copy_(conv.bias)
+        if inputs is not None:
+            fit_conv(self.horizontal, self.vertical(inputs), conv(inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.horizontal(self.vertical(x))
+        return out

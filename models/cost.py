@@ -1,0 +1,56 @@
+"""What a network costs: fvcore's count for one image, and parameters. The only file that knows
+fvcore.
+
+Convention: a multiply-add is 1; batch norm and adaptive pooling count as fvcore counts them;
+element-wise operations and copies count nothing.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from pareconv.models.cost_table import Cost
+
+with warnings.catch_warnings():
+    # fvcore scripts a loss of its own at import, which torch deprecates; nothing of ours does.
+    warnings.simplefilter("ignore")
+    from fvcore.nn import FlopCountAnalysis
+
+
+def count(module: nn.Module, *shape: int) -> Cost:
+    """Cost of `module` in eval mode on one input of `shape` (1, C, H, W).
+
+    `flops` is `FlopCountAnalysis(module, x).total()`; every parameter counts once, however often
+    used.
+    """
+    return Cost(
+        flops=sum(flops_by_operator(module, *shape).values()),
+        params=sum(parameter.numel() for parameter in module.parameters()),
+    )
+
+
+def flops_by_operator(module: nn.Module, *shape: int) -> dict[str, int]:
+    """FLOPs of `module` for one input of `shape`, split by operator (`conv`, `batch_norm`,
+    `linear`, ...).
+    """
+    parameter = next(module.parameters(), torch.empty(0))
+    x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
+    with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every Python branch on a shape
+        analysis = FlopCountAnalysis(module, x)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        return {operator: int(flops) for operator, flops in analysis.by_operator().items()}
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = {child: child.training for child in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, mode in modes.items():
+            child.training = mode

@@ -1,0 +1,106 @@
+"""The canonical graph: every teacher, whatever its class, as one `torch.fx.GraphModule`."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import fx, nn
+from torchvision.ops import StochasticDepth, stochastic_depth
+
+from pareconv.models.convolutions.base import CheapConv
+from pareconv.models.convolutions.geometry import resolve_padding
+from pareconv.models.errors import TraceError
+
+# Modules that behave differently in training stay modules, so that one graph is right in both
+# modes.
+_LEAVES = (CheapConv, StochasticDepth)
+
+_AS_MODULE: dict[Callable[..., Any], Callable[..., nn.Module]] = {
+    F.dropout: lambda p, **_: nn.Dropout(p),
+    F.dropout2d: lambda p, **_: nn.Dropout2d(p),
+    F.alpha_dropout: lambda p, **_: nn.AlphaDropout(p),
+    F.feature_alpha_dropout: lambda p, **_: nn.FeatureAlphaDropout(p),
+    stochastic_depth: lambda p, mode, **_: StochasticDepth(p, mode),
+}
+
+
+class CanonicalTracer(fx.Tracer):
+    """Traces into everything but library layers, our operators and training-dependent modules."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, _LEAVES) or super().is_leaf_module(m, module_qualified_name)
+
+
+def canonical(network: nn.Module) -> fx.GraphModule:
+    """Trace a classifier of one image batch into one graph over its own modules; mode is kept.
+
+    The graph is that of evaluation: auxiliary heads, which only training uses, are not in it.
+    Dropout and stochastic depth, also called as functions, are modules of the graph and follow its
+    mode. Raises TraceError where the network cannot be traced or has more than one input or output.
+    """
+    training = network.training
+    network.eval()
+    tracer = CanonicalTracer()
+    try:
+        graph = tracer.trace(network)
+    except Exception as error:  # a tracer runs the user's own code, which may raise anything
+        raise TraceError(
+            f"{type(network).__name__} cannot be traced by torch.fx: {error}. Python control flow "
+            "must not depend on the values of tensors"
+        ) from error
+    finally:
+        network.train(training)
+    _check_ends(graph)
+    module = fx.GraphModule(tracer.root, graph, type(network).__name__)
+    module.graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    _functions_to_modules(module)
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            resolve_padding(part)  # fvcore counts no convolution whose padding is a word
+    return module.train(training)
+
+
+def training_only(network: nn.Module, graph: fx.GraphModule) -> frozenset[str]:
+    """Names in the state of `network` that its canonical graph does not use, as auxiliary heads."""
+    return frozenset(network.state_dict()) - frozenset(graph.state_dict())
+
+
+def _check_ends(graph: fx.Graph) -> None:
+    inputs = [node.name for node in graph.nodes if node.op == "placeholder" and node.users]
+    if len(inputs) != 1:
+        raise TraceError(f"the network must take one image batch, it takes {inputs or 'nothing'}")
+    output = graph.output_node().args[0]
+    if not isinstance(output, fx.Node):
+        raise TraceError(
+            "the network must return one tensor of class scores, "
+            f"it returns {type(output).__name__}"
+        )
+
+
+def _functions_to_modules(module: fx.GraphModule) -> None:
+    for node in list(module.graph.nodes):
+        if node.op != "call_function":
+            continue
+        if node.target in _AS_MODULE:
+            _function_to_module(module, node)
+        elif node.target is F.batch_norm:
+            raise TraceError(
+                "batch norm called as a function cannot follow train and eval mode; "
+                "use nn.BatchNorm2d as a module"
+            )
+    module.recompile()
+
+
+def _function_to_module(module: fx.GraphModule, node: fx.Node) -> None:
+    bound = inspect.signature(inspect.unwrap(node.target)).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+    bound.apply_defaults()
+    if bound.arguments.pop("training"):
+        return  # switched on in evaluation: meant to act always
+    x = bound.arguments.pop("input")
+    module.add_submodule(node.name, _AS_MODULE[node.target](**bound.arguments))  # type: ignore[index]
+    with module.graph.inserting_after(node):
+        replacement = module.graph.call_module(node.name, (x,))
+    node.replace_all_uses_with(replacement)
+    module.graph.erase_node(node)

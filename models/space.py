@@ -1,0 +1,120 @@
+"""The search space of a teacher: its blocks, the options of each, what everything costs, what was
+left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, fx, nn
+
+from pareconv.models.blocks import Block, Granularity, LeftOut, find_blocks, find_left_out
+from pareconv.models.convolutions.base import count_dense
+from pareconv.models.convolutions.registry import operator, options
+from pareconv.models.cost import count
+from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.plan import KEEP, Option
+from pareconv.models.rewriting import refusals
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which part of the space is asked for. Patterns are shell patterns on block names."""
+
+    operators: Sequence[str]
+    granularity: Granularity = "block"
+    include: Sequence[str] | None = None
+    exclude: Sequence[str] | None = None
+
+    def refusal(self, block: str) -> str | None:
+        if self.include is not None and not any(fnmatchcase(block, p) for p in self.include):
+            return f"not included by {', '.join(self.include)}"
+        if self.exclude is not None and any(fnmatchcase(block, p) for p in self.exclude):
+            return f"excluded by {', '.join(self.exclude)}"
+        return None
+
+
+@dataclass(frozen=True)
+class Space:
+    """Blocks with at least one option, the exact cost of every choice, and what was left out."""
+
+    blocks: list[Block]
+    left_out: list[LeftOut]
+    table: CostTable
+
+
+def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope: Scope) -> Space:
+    """The space of a canonical `network` for inputs of `shape` (1, C, H, W).
+
+    Costs are additive: what an option changes is its own count less that of the convolutions it
+    replaces.
+    """
+    sizes = _input_sizes(network, shape)
+    every = options(scope.operators)
+    left_out = find_left_out(network)
+    blocks: list[Block] = []
+    changes: dict[str, dict[Option, Cost]] = {}
+    for block in find_blocks(network, scope.granularity):
+        reason = scope.refusal(block.name)
+        fitting = {} if reason else _changes(network, block, every, sizes)
+        if fitting:
+            blocks.append(block)
+            changes[block.name] = {KEEP: Cost(), **fitting}
+        else:
+            left_out.append(LeftOut(block.name, reason or _why_none(network, block, every)))
+    return Space(blocks, left_out, CostTable(count(network, *shape), changes))
+
+
+def _changes(
+    network: fx.GraphModule, block: Block, every: Sequence[Option], sizes: dict[str, Size]
+) -> dict[Option, Cost]:
+    changes: dict[Option, Cost] = {}
+    for option in every:
+        refused = refusals(network, block, option)
+        accepted = [conv for conv in block.convs if conv not in refused]
+        if accepted:
+            parts = (_change(network, conv, option, sizes[conv]) for conv in accepted)
+            changes[option] = sum(parts, Cost())
+    return changes
+
+
+def _change(network: fx.GraphModule, name: str, option: Option, size: Size) -> Cost:
+    conv = network.get_submodule(name)
+    assert isinstance(conv, nn.Conv2d)
+    after = operator(option.operator).count(conv, size, **option.kwargs)
+    return after - count_dense(conv, size)
+
+
+def _why_none(network: fx.GraphModule, block: Block, every: Sequence[Option]) -> str:
+    """One line: the first refusal of every option, alike ones once."""
+    reasons = (next(iter(refusals(network, block, option).values())) for option in every)
+    by_operator = {option.operator: reason for option, reason in zip(every, reasons, strict=True)}
+    listed = "; ".join(f"{name}: {reason}" for name, reason in by_operator.items())
+    return f"no operator fits ({listed})"
+
+
+def _input_sizes(network: fx.GraphModule, shape: tuple[int, int, int, int]) -> dict[str, Size]:
+    """Convolution name -> (H, W) of its input, from one pass in eval mode."""
+    sizes: dict[str, Size] = {}
+
+    def record(name: str, x: Tensor) -> None:
+        sizes[name] = (x.shape[-2], x.shape[-1])
+
+    handles = [
+        module.register_forward_pre_hook(lambda _, inputs, name=name: record(name, inputs[0]))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    parameter = next(network.parameters())
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return sizes

@@ -1,0 +1,72 @@
+"""The claim: a worker's hold on a job, renewed in the background, and why it may have to stop."""
+
+import logging
+import threading
+from types import TracebackType
+from typing import Self
+
+from pareconv.storage.job_states import JobStatus
+from pareconv.storage.jobs import JobStore
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15.0
+_RENEWAL_SECONDS = 1.0  # also how soon a cancellation is seen
+
+
+class Stop(Exception):
+    """The worker must let go of the job."""
+
+
+class CancelAsked(Stop):
+    """Somebody asked to cancel the job."""
+
+
+class LeaseLost(Stop):
+    """Another worker may have the job: write nothing more."""
+
+
+class ShuttingDown(Stop):
+    """This worker was asked to end; another goes on with the job."""
+
+
+class Claim:
+    """While entered, a thread renews the lease; `check` raises the Stop that applies, if any."""
+
+    def __init__(self, jobs: JobStore, job_id: str, owner: str, ending: threading.Event) -> None:
+        self.job_id, self.owner = job_id, owner
+        self._jobs = jobs
+        self._ending = ending
+        self._released = threading.Event()
+        self._status: JobStatus | None = JobStatus.RUNNING
+        self._thread = threading.Thread(target=self._renew, daemon=True, name=f"claim-{job_id}")
+
+    def __enter__(self) -> Self:
+        self._status = self._jobs.renew(self.job_id, self.owner, LEASE_SECONDS)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._released.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise the Stop that applies now; cheap enough to be called anywhere."""
+        if self._status is None:
+            raise LeaseLost("another worker may have the job")
+        if self._status is JobStatus.CANCELLING:
+            raise CancelAsked("the job was cancelled")
+        if self._ending.is_set():
+            raise ShuttingDown("the worker is shutting down")
+
+    def _renew(self) -> None:
+        while self._status is not None and not self._released.wait(_RENEWAL_SECONDS):
+            try:
+                self._status = self._jobs.renew(self.job_id, self.owner, LEASE_SECONDS)
+            except Exception:  # the database may be away for a moment; the lease decides
+                logger.exception("job %s: its lease could not be renewed", self.job_id)

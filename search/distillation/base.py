@@ -1,0 +1,72 @@
+"""The contract of a distillation method: which named loss terms one batch gives."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from torch import Tensor
+
+from pareconv.search.spec import Distill
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One hyper-parameter of a method, as the job spec holds it."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one training batch of B images and K classes shows: logits [B, K], labels [B].
+
+    `teacher` is there when the method asks for it (`needs_teacher`), without a gradient.
+    """
+
+    student: Tensor
+    labels: Tensor
+    teacher: Tensor | None = None
+
+
+class Method(ABC):
+    """How a student is taught. The training loop sums the terms and knows no method by name."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    needs_teacher: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def from_spec(cls, spec: Distill) -> Self:
+        """The method with the hyper-parameters of the spec."""
+
+    @abstractmethod
+    def terms(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Named scalar losses, each averaged over the batch; their sum is minimised."""
+
+    @classmethod
+    def describe(cls) -> dict[str, Any]:
+        """What `GET /methods` shows of it."""
+        return {
+            "name": cls.name,
+            "summary": cls.summary,
+            "formula": cls.formula,
+            "source": cls.source,
+            "parameters": [
+                {
+                    "name": parameter.name,
+                    "default": parameter.default,
+                    "low": parameter.low,
+                    "high": parameter.high,
+                    "description": parameter.description,
+                }
+                for parameter in cls.parameters
+            ],
+        }

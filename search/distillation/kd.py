@@ -1,0 +1,47 @@
+"""Logit distillation: the student matches the teacher's softened class probabilities."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pareconv.search.distillation.base import Lesson, Method, Parameter
+from pareconv.search.spec import Distill
+
+
+@dataclass(frozen=True)
+class LogitDistillation(Method):
+    """(1 - alpha) * CE(z_s, y) + alpha * T^2 * KL(softmax(z_t / T) || softmax(z_s / T)).
+
+    KL is summed over classes and averaged over the batch (Hinton et al. 2015, arXiv 1503.02531).
+    """
+
+    name = "kd"
+    summary = "matches the teacher's softened logits; the plain choice"
+    formula = "(1 - alpha) * CE(z_s, y) + alpha * T^2 * KL(p_t(T) || p_s(T))"
+    source = "Hinton et al. 2015, arXiv 1503.02531"
+    parameters = (
+        Parameter("temperature", 4.0, 0.0, 100.0, "T: softens the logits of both"),
+        Parameter("alpha", 0.9, 0.0, 1.0, "weight of the teacher; the labels get 1 - alpha"),
+    )
+
+    temperature: float
+    alpha: float
+
+    @classmethod
+    def from_spec(cls, spec: Distill) -> Self:
+        return cls(temperature=spec.temperature, alpha=spec.alpha)
+
+    def terms(self, lesson: Lesson) -> dict[str, Tensor]:
+        assert lesson.teacher is not None  # needs_teacher
+        divergence = F.kl_div(
+            F.log_softmax(lesson.student / self.temperature, dim=1),
+            F.log_softmax(lesson.teacher / self.temperature, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return {
+            "labels": (1 - self.alpha) * F.cross_entropy(lesson.student, lesson.labels),
+            "teacher": self.alpha * self.temperature**2 * divergence,
+        }

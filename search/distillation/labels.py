@@ -1,0 +1,31 @@
+"""Labels alone: no teacher.
+
+How a teacher without weights is trained, and the baseline of every method.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pareconv.search.distillation.base import Lesson, Method
+from pareconv.search.spec import Distill
+
+
+@dataclass(frozen=True)
+class Labels(Method):
+    """CE(z_s, y)."""
+
+    name = "labels"
+    summary = "cross-entropy with the labels, no teacher: the baseline"
+    formula = "CE(z_s, y)"
+    source = "standard"
+    needs_teacher = False
+
+    @classmethod
+    def from_spec(cls, spec: Distill) -> Self:
+        return cls()
+
+    def terms(self, lesson: Lesson) -> dict[str, Tensor]:
+        return {"labels": F.cross_entropy(lesson.student, lesson.labels)}

@@ -1,0 +1,25 @@
+"""Every distillation method by name: one dict, filled by one list."""
+
+from pareconv.search.distillation.base import Method
+from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.distillation.labels import Labels
+
+
+def registered(*methods: type[Method]) -> dict[str, type[Method]]:
+    """Name -> method; ValueError if two claim one name."""
+    named: dict[str, type[Method]] = {}
+    for method in methods:
+        if method.name in named:
+            raise ValueError(f"two methods are named {method.name!r}")
+        named[method.name] = method
+    return named
+
+
+METHODS = registered(LogitDistillation, Labels)
+
+
+def method(name: str) -> type[Method]:
+    """The method of that name; ValueError lists the known ones."""
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(sorted(METHODS))}")
+    return METHODS[name]

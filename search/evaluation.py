@@ -1,0 +1,47 @@
+"""Evaluation: how good a network is on a split, and batch norm statistics made right for it."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from pareconv.search.data.batches import Split, eval_batches
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Top-1 accuracy 0..1 over N images, its binomial standard error, the mean cross-entropy."""
+
+    accuracy: float
+    stderr: float
+    loss: float
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def evaluate(network: nn.Module, split: Split) -> Accuracy:
+    """Accuracy of `network` in eval mode on all images of `split`."""
+    network.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    loss = torch.zeros((), device=split.labels.device)
+    with torch.inference_mode():
+        for images, labels in eval_batches(split, _BATCH):
+            logits = network(images)
+            correct += (logits.argmax(1) == labels).sum()
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+    accuracy = int(correct) / len(split)
+    stderr = math.sqrt(accuracy * (1 - accuracy) / len(split))
+    return Accuracy(accuracy, stderr, float(loss) / len(split))
+
+
+def recalibrate(network: nn.Module, split: Split) -> None:
+    """Set every batch norm's statistics to those of the images of `split`; eval mode afterwards."""
+    with torch.no_grad():
+        update_bn((images for images, _ in eval_batches(split, _BATCH) if len(images) > 1), network)
+    network.eval()

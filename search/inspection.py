@@ -1,0 +1,191 @@
+"""Inspection: everything about a job that can be told without training or decoding its images.
+
+`POST /inspect` answers with it, submission is refused by it, and the profile stage begins with it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx
+
+from pareconv.models.convolutions.registry import OPERATORS, operator
+from pareconv.models.cost import flops_by_operator
+from pareconv.models.cost_table import Quantity
+from pareconv.models.errors import ModelError
+from pareconv.models.graph import canonical
+from pareconv.models.plan import KEEP
+from pareconv.models.space import Scope, Space, find_space
+from pareconv.models.teachers.architectures import Architecture, architecture
+from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
+from pareconv.search.contents import Contents, contents
+from pareconv.search.distillation.registry import method
+from pareconv.search.errors import InvalidSpec
+from pareconv.search.references import References
+from pareconv.search.spec import Budget, JobSpec, limit_of
+
+_QUANTITIES: tuple[Quantity, ...] = ("flops", "params")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A teacher on its data: the canonical network (weights loaded where there are some), the
+    space, the limits.
+    """
+
+    network: fx.GraphModule
+    is_trained: bool
+    data: Contents
+    space: Space
+    limits: dict[str, int | None]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return 1, 3, self.data.image_size, self.data.image_size
+
+    def to_json(self) -> dict[str, Any]:
+        table = self.space.table
+        return {
+            "teacher": table.teacher.to_json()
+            | {"flops_by_operator": flops_by_operator(self.network, *self.shape)},
+            "classes": list(self.data.classes),
+            "images": {"train": self.data.train, "test": self.data.test},
+            "image_size": self.data.image_size,
+            "blocks": [
+                {
+                    "name": block.name,
+                    "convs": list(block.convs),
+                    "options": self._options(block.name),
+                }
+                for block in self.space.blocks
+            ],
+            "left_out": [
+                {"name": left.name, "reason": left.reason} for left in self.space.left_out
+            ],
+            "budget": self.limits,
+            "reachable": {
+                name: {"least": table.least(name), "greatest": table.greatest(name)}
+                for name in _QUANTITIES
+            },
+        }
+
+    def _options(self, block: str) -> list[dict[str, Any]]:
+        table = self.space.table
+        return [
+            {"option": str(option)} | (table.teacher + change).to_json()
+            for option, change in table.changes[block].items()
+            if option != KEEP
+        ]
+
+
+def inspect(spec: JobSpec, references: References) -> Inspection:
+    """Raises InvalidSpec on the first field that cannot work."""
+    known = _architecture(spec)
+    _check_names(spec)
+    data = contents(
+        references.source(spec.dataset.source), spec.dataset.image_size, cache=references.cache
+    )
+    _check_classes(spec, data)
+    if data.image_size < known.min_size:
+        raise InvalidSpec(
+            "dataset.image_size",
+            f"{data.image_size} pixels is too small for {known.name}, which needs at least "
+            f"{known.min_size}; set dataset.image_size",
+        )
+    with blaming("teacher.architecture"):
+        network = canonical(known.build(len(data.classes)))
+    weights = read_teacher(spec, references)
+    if weights is not None:
+        with blaming("teacher.weights"):
+            load_weights(network, weights, training_only=known.training_only)
+    space = _space(spec, network, data)
+    return Inspection(network, weights is not None, data, space, _limits(spec.budget, space))
+
+
+@contextmanager
+def blaming(field: str) -> Iterator[None]:
+    """What goes wrong inside with a network is wrong with this field of the spec."""
+    try:
+        yield
+    except ModelError as error:
+        raise InvalidSpec(field, str(error)) from error
+
+
+def read_teacher(spec: JobSpec, references: References) -> dict[str, Tensor] | None:
+    """The teacher's weights as the spec names them; None where it is to be trained first."""
+    reference = spec.teacher.weights
+    if reference is None:
+        return None
+    with blaming("teacher.weights"):
+        if reference == "default":
+            return pretrained(spec.teacher.architecture)
+        return read_weights(references.weights(reference))
+
+
+def _architecture(spec: JobSpec) -> Architecture:
+    with blaming("teacher.architecture"):
+        return architecture(spec.teacher.architecture)
+
+
+def _check_names(spec: JobSpec) -> None:
+    if spec.search.operators != "auto":
+        with blaming("search.operators"):
+            for name in spec.search.operators:
+                operator(name)
+    for field, name in (
+        ("distill.method", spec.distill.method),
+        ("finish.method", spec.finish.method),
+    ):
+        try:
+            method(name)
+        except ValueError as error:
+            raise InvalidSpec(field, str(error)) from error
+
+
+def _check_classes(spec: JobSpec, data: Contents) -> None:
+    wanted = spec.teacher.num_classes
+    if wanted is not None and wanted != len(data.classes):
+        raise InvalidSpec(
+            "teacher.num_classes",
+            f"{wanted} does not match the data, which has {len(data.classes)} classes "
+            f"({', '.join(data.classes[:5])}, ...); leave it out to take the data's",
+        )
+
+
+def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
+    names = sorted(OPERATORS) if spec.search.operators == "auto" else spec.search.operators
+    scope = Scope(names, spec.search.granularity, spec.search.include, spec.search.exclude)
+    with blaming("teacher.architecture"):
+        space = find_space(network, (1, 3, data.image_size, data.image_size), scope)
+    if not space.blocks:
+        reasons = "; ".join(f"{left.name}: {left.reason}" for left in space.left_out[:3])
+        raise InvalidSpec(
+            "search.operators",
+            f"no block of {spec.teacher.architecture} can be replaced ({reasons}); allow more "
+            "operators or fewer exclusions",
+        )
+    return space
+
+
+def _limits(budget: Budget, space: Space) -> dict[str, int | None]:
+    return {name: _limit(name, getattr(budget, name), space) for name in _QUANTITIES}
+
+
+def _limit(name: Quantity, asked: int | str | None, space: Space) -> int | None:
+    if asked is None:
+        return None
+    field = f"budget.{name}"
+    whole, least = space.table.teacher.quantity(name), space.table.least(name)
+    limit = limit_of(asked, whole)
+    if limit > whole:
+        raise InvalidSpec(
+            field, f"{limit:,} is over 100% of the teacher's {whole:,}; give at most that"
+        )
+    if limit < least:
+        raise InvalidSpec(
+            field,
+            f"{limit:,} cannot be reached: the least that these options reach is {least:,} "
+            f"({least / whole:.1%} of the teacher's {whole:,}); raise the budget or allow more",
+        )
+    return limit

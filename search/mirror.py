@@ -1,0 +1,93 @@
+"""The mirror: the candidates as an Optuna study in the database, for the dashboard.
+
+Never read back.
+"""
+
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pareconv.models.plan import Plan
+from pareconv.search.proposals import Problem
+from pareconv.storage.candidate_states import CandidateState
+from pareconv.storage.candidates import Candidate
+
+_STATES = {
+    CandidateState.COMPLETE: TrialState.COMPLETE,
+    CandidateState.STOPPED: TrialState.PRUNED,
+    CandidateState.FAILED: TrialState.FAIL,
+}
+
+
+class Mirror:
+    """One study, its trials numbered as the candidates; made anew whenever it does not agree."""
+
+    def __init__(self, database_url: str, name: str, problem: Problem) -> None:
+        self._problem = problem
+        self._storage = get_storage(_storage(database_url))
+        self._name = name
+        self._study = self._open()
+
+    def sync(self, candidates: Sequence[Candidate]) -> None:
+        """Append the candidates that ended, in the order of their numbers, up to the first that
+        runs.
+        """
+        mirrored = len(self._study.get_trials(deepcopy=False))
+        if mirrored > len(candidates):
+            optuna.delete_study(study_name=self._name, storage=self._storage)
+            self._study, mirrored = self._open(), 0
+        for candidate in candidates[mirrored:]:
+            if candidate.state is CandidateState.RUNNING:
+                break
+            self._study.add_trial(self._trial(candidate))
+
+    def _open(self) -> optuna.Study:
+        study = optuna.create_study(
+            study_name=self._name,
+            storage=self._storage,
+            directions=["maximize", "minimize"],
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["validation accuracy", self._problem.objective])
+        return study
+
+    def _trial(self, candidate: Candidate) -> FrozenTrial:
+        plan = Plan.from_json(candidate.plan)
+        cost = self._problem.table.cost(plan)
+        is_complete = candidate.state is CandidateState.COMPLETE
+        trial = create_trial(
+            state=_STATES[candidate.state],
+            params=self._problem.params_of(plan),
+            distributions=self._problem.distributions,
+            values=[candidate.accuracy, cost.quantity(self._problem.objective)]  # type: ignore[list-item]
+            if is_complete
+            else None,
+            user_attrs=_attributes(candidate),
+            constraints=self._problem.constraints(cost),
+        )
+        trial.datetime_start = _local(candidate.created_at)
+        trial.datetime_complete = _local(candidate.finished_at or candidate.created_at)
+        return trial
+
+
+def _storage(url: str) -> RDBStorage:
+    waiting = {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {}
+    return RDBStorage(url, engine_kwargs=waiting)
+
+
+def _attributes(candidate: Candidate) -> dict[str, Any]:
+    shown = ("flops", "adds", "params", "accuracy_stderr", "loss", "images", "reason", "retry_of")
+    values = {name: getattr(candidate, name) for name in shown}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _local(moment: datetime) -> datetime:
+    """As Optuna keeps times: local, without a zone."""
+    return moment.astimezone().replace(tzinfo=None)

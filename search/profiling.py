@@ -1,0 +1,131 @@
+"""The profile stage: load teacher and data, train the teacher where it has no weights, check that
+they fit.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import fx
+
+from pareconv.models.graph import canonical
+from pareconv.models.teachers.architectures import architecture
+from pareconv.search.data.batches import Split
+from pareconv.search.data.images import Images
+from pareconv.search.distillation.labels import Labels
+from pareconv.search.errors import InvalidSpec, JobFailed
+from pareconv.search.evaluation import Accuracy, evaluate
+from pareconv.search.inspection import inspect
+from pareconv.search.references import References
+from pareconv.search.resolving import resolve
+from pareconv.search.seeds import derived
+from pareconv.search.spec import JobSpec
+from pareconv.search.training import Recipe, train
+from pareconv.search.workbench import Workbench, lay_out, load_images
+
+Emit = Callable[[dict[str, Any]], None]
+
+# A teacher must be this far from guessing the most frequent class towards being always right.
+_LEAST_SKILL = 0.1
+
+
+def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]:
+    """`{"profile": ..., "resolved": ...}` as the job's row keeps them.
+
+    Raises InvalidSpec or JobFailed where teacher and data do not fit each other.
+    """
+    inspection = inspect(spec, references)
+    emit({"type": "inspected", "blocks": len(inspection.space.blocks)})
+    images = load_images(spec, references)
+    emit({"type": "data", "train": len(images.train_labels), "test": len(images.test_labels)})
+    resolved = resolve(spec, images)
+    network = inspection.network if inspection.is_trained else _untrained(resolved, images)
+    bench = lay_out(resolved, network, images)
+    if not inspection.is_trained:
+        _train_teacher(bench, emit)
+    accuracy = evaluate(bench.teacher, bench.validation)
+    _check_skill(accuracy, bench, is_ours=not inspection.is_trained)
+    weights, _ = references.files.put_stream(io.BytesIO(_serialized(bench.teacher)))
+    table = inspection.space.table
+    return {
+        "resolved": resolved.to_json(),
+        "profile": {
+            "teacher": table.teacher.to_json()
+            | {
+                "accuracy": accuracy.accuracy,
+                "accuracy_stderr": accuracy.stderr,
+                "test_accuracy": None,
+            },
+            "budget": inspection.limits,
+            "classes": list(images.classes),
+            "images": {
+                "train": len(bench.train),
+                "validation": len(bench.validation),
+                "test": len(bench.test),
+            },
+            "device": resolved.device,
+            "weights": weights,
+            "blocks": [
+                {"name": block.name, "convs": list(block.convs)}
+                for block in inspection.space.blocks
+            ],
+            "left_out": [
+                {"name": left.name, "reason": left.reason} for left in inspection.space.left_out
+            ],
+            "table": table.to_json(),
+        },
+    }
+
+
+def _untrained(spec: JobSpec, images: Images) -> fx.GraphModule:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived(spec.seed, "teacher"))
+        return canonical(architecture(spec.teacher.architecture).build(len(images.classes)))
+
+
+def _train_teacher(bench: Workbench, emit: Emit) -> None:
+    training = bench.spec.teacher.training
+    recipe = Recipe(
+        images=max(2, round(training.epochs * len(bench.train))),
+        batch_size=training.batch_size,
+        lr=training.lr,
+        weight_decay=training.weight_decay,
+        augment=bench.spec.dataset.augment,  # type: ignore[arg-type]  # resolved
+        seed=derived(bench.spec.seed, "teacher-batches"),
+    )
+
+    def progress(done: float, loss: float) -> None:
+        emit({"type": "progress", "what": "training the teacher", "done": done, "loss": loss})
+
+    bench.teacher.requires_grad_(True)
+    train(bench.teacher, None, bench.train, Labels(), recipe, progress=progress)
+    bench.teacher.requires_grad_(False)
+
+
+def _check_skill(accuracy: Accuracy, bench: Workbench, *, is_ours: bool) -> None:
+    chance = _share_of_largest_class(bench.validation)
+    least = chance + _LEAST_SKILL * (1 - chance)
+    if accuracy.accuracy >= least:
+        return
+    found = (
+        f"the teacher is near chance on its own data: {accuracy.accuracy:.1%} of the validation "
+        f"images, the most frequent class alone gives {chance:.1%}"
+    )
+    if is_ours:
+        raise JobFailed(f"{found}; train it longer (teacher.training.epochs)")
+    raise InvalidSpec(
+        "teacher.weights",
+        f"{found}. Likely causes: the classes are in another order than in training (here: "
+        f"{', '.join(bench.classes[:5])}, ...), teacher.normalize differs from training, or the "
+        "weights are of another task",
+    )
+
+
+def _share_of_largest_class(split: Split) -> float:
+    return int(split.labels.bincount().max()) / len(split)
+
+
+def _serialized(network: fx.GraphModule) -> bytes:
+    return save({name: value.cpu().contiguous() for name, value in network.state_dict().items()})

@@ -1,0 +1,86 @@
+"""References: from what a spec names to a file on this machine. Reads storage, never the files."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pareconv.search.data.sources import Source
+from pareconv.search.errors import InvalidSpec
+from pareconv.storage.database import Database
+from pareconv.storage.errors import NotFound
+from pareconv.storage.files import FileStore
+from pareconv.storage.settings import Settings
+from pareconv.storage.uploads import UploadStore
+
+
+class References:
+    """Looks up uploads and checks server-side paths against the allowed roots.
+
+    Every lookup raises InvalidSpec on the field that holds the reference.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.database)
+        self.files = FileStore(settings.artifacts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    @property
+    def cache(self) -> Path:
+        """Where decoded data sets are kept."""
+        return self._settings.home / "cache"
+
+    def weights(self, reference: str) -> Path:
+        """The local file of `teacher:<id>` or `file:<path>`."""
+        kind, _, value = reference.partition(":")
+        if kind == "file":
+            return self._allowed("teacher.weights", value)
+        return self.files.local_path(self._upload("teacher", "teacher.weights", value))
+
+    def source(self, reference: str) -> Source:
+        """The data set behind `dataset.source`."""
+        kind, _, value = reference.partition(":")
+        match kind:
+            case "digits":
+                return Source("digits")
+            case "cifar10" | "cifar100":
+                return Source(kind, self._allowed("dataset.source", value))
+            case "file":
+                path = self._allowed("dataset.source", value)
+                return Source("folder" if path.is_dir() else "zip", path)
+        sha256 = self._upload("dataset", "dataset.source", value)
+        return Source("zip", self.files.local_path(sha256), fingerprint=sha256)
+
+    def _upload(self, kind: str, field: str, id: str) -> str:
+        stores = {"teacher": UploadStore(self._database, "teacher")}
+        stores["dataset"] = UploadStore(self._database, "dataset")
+        try:
+            return stores[kind].get(id).sha256
+        except NotFound:
+            raise InvalidSpec(
+                field, f"no {kind} {id!r} was uploaded; POST /{kind}s answers the id to use"
+            ) from None
+
+    def _allowed(self, field: str, value: str) -> Path:
+        path = Path(value).expanduser().resolve()
+        roots = self._settings.allowed_roots
+        if not any(path.is_relative_to(root) for root in roots):
+            listed = ", ".join(map(str, roots)) or "none are set"
+            raise InvalidSpec(
+                field,
+                f"{value} is outside the allowed roots ({listed}); set PARECONV_ALLOWED_ROOTS "
+                "where the server runs, or upload the file",
+            )
+        if not path.exists():
+            raise InvalidSpec(field, f"{value} does not exist on the server")
+        return path

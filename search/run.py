@@ -1,0 +1,77 @@
+"""A run: one job in the hands of one worker. What every stage needs, and how it reports."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pareconv.search.claim import Claim, LeaseLost
+from pareconv.search.spec import JobSpec
+from pareconv.search.stores import Stores
+from pareconv.storage.events import Level
+from pareconv.storage.job_states import Stage
+from pareconv.storage.jobs import Job
+
+# Share of the whole job that is done when a stage begins and ends.
+SPANS = {Stage.PROFILE: (0.0, 0.2), Stage.SEARCH: (0.2, 0.7), Stage.FINISH: (0.7, 1.0)}
+
+
+class Executor(Protocol):
+    """Where tasks run: in a killable child process, or in this one."""
+
+    def call(
+        self,
+        task: str,
+        payload: Mapping[str, Any],
+        *,
+        timeout_seconds: float | None = None,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+        poll: Callable[[], None] | None = None,
+    ) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """`job` is as it was when the run began; what is written goes through the stores."""
+
+    job: Job
+    claim: Claim
+    stores: Stores
+    executor: Executor
+
+    def call(
+        self,
+        task: str,
+        payload: Mapping[str, Any],
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Run a task, giving it up as soon as the claim says so."""
+        self.claim.check()
+        return self.executor.call(task, payload, on_event=on_event, poll=self.claim.check)
+
+    def report(
+        self, type: str, message: str, *, level: Level = "info", data: dict[str, Any] | None = None
+    ) -> None:
+        self.stores.events.append(self.job.id, type, message, level=level, data=data)
+
+    def advance(self, stage: Stage, done: float) -> None:
+        """Set the job's progress: `done` (0..1) of `stage`."""
+        start, end = SPANS[stage]
+        self.update(stage=stage, progress=start + (end - start) * min(1.0, max(0.0, done)))
+
+    def update(self, **values: Any) -> None:
+        """Write to the job's row; LeaseLost where it is no longer ours."""
+        if not self.stores.jobs.update(self.job.id, owner=self.claim.owner, **values):
+            raise LeaseLost("another worker may have the job")
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What the profile stage left for the others: the resolved spec and the profile as stored."""
+
+    spec: JobSpec
+    profile: dict[str, Any]
+
+    @property
+    def bench(self) -> dict[str, Any]:
+        """What a task needs to set up its workbench."""
+        return {"spec": self.spec.to_json(), "weights": self.profile["weights"]}

@@ -1,0 +1,261 @@
+"""The job spec: everything a job is asked to do.
+
+One pydantic model for REST, CLI and Python; no torch.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Auto = Literal["auto"]
+Triple = tuple[float, float, float]
+Format = Literal["pt2", "onnx", "safetensors"]
+Augment = Literal["none", "crop", "crop-flip"]
+
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
+_REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
+_REFERENCE_TO_DATASET = re.compile(r"digits|dataset:[\w-]+|file:.+|cifar10:.+|cifar100:.+")
+
+PRESETS: dict[str, dict[str, Triple]] = {
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
+}
+
+
+class Spec(BaseModel):
+    """A part of the spec: frozen, and an unknown field is an error rather than a silent no-op."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Normalize(Spec):
+    """Per-channel statistics of the input, for images scaled to [0, 1]."""
+
+    mean: Triple = Field(description="subtracted per channel (red, green, blue)")
+    std: Annotated[Triple, Field(description="divided by, per channel; each above 0")]
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: Triple) -> Triple:
+        if min(std) <= 0:
+            raise ValueError(f"every std must be above 0, got {list(std)}")
+        return std
+
+
+class Training(Spec):
+    """How a teacher without weights is trained: SGD with Nesterov momentum, one cosine cycle."""
+
+    epochs: float = Field(30, gt=0, le=1000, description="passes over the training split")
+    batch_size: int = Field(128, ge=2, le=8192, description="images per step")
+    lr: float = Field(0.1, gt=0, le=10, description="peak learning rate")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="L2 penalty")
+
+
+class Teacher(Spec):
+    """The network to compress."""
+
+    architecture: str = Field(
+        min_length=1,
+        max_length=200,
+        description="a name from GET /architectures",
+        examples=["cifar_resnet20"],
+    )
+    weights: str | None = Field(
+        None,
+        description="`teacher:<id>` (uploaded), `file:<path>` (on the server, under an allowed "
+        "root), `default` (the library's own pretrained weights), or null: train first",
+    )
+    num_classes: int | None = Field(
+        None, ge=2, le=100_000, description="classes of the head; null takes the data set's"
+    )
+    normalize: Normalize | Literal["auto", "imagenet", "cifar10"] = Field(
+        "auto", description="input statistics; `auto` computes them from the training images"
+    )
+    training: Training = Field(
+        default_factory=Training, description="recipe for a teacher without weights"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _reference(cls, weights: str | None) -> str | None:
+        if weights is not None and not _REFERENCE_TO_TEACHER.fullmatch(weights):
+            raise ValueError(
+                f"{weights!r} is none of teacher:<id>, file:<path>, default; "
+                "upload a file with POST /teachers and use the id it answers"
+            )
+        return weights
+
+
+class Dataset(Spec):
+    """The images to compress it on. The test split is touched once, for a finalist."""
+
+    source: str = Field(
+        description="`dataset:<id>` (uploaded), `file:<path>` (folder or zip on the server, under "
+        "an allowed root), `digits`, `cifar10:<path>`, `cifar100:<path>`",
+        examples=["digits"],
+    )
+    image_size: int | Auto = Field(
+        "auto", description="side in pixels, 8 to 1024; `auto` keeps the images' own (digits: 32)"
+    )
+    augment: Augment | Auto = Field(
+        "auto",
+        description="random views of the training images; `auto`: crop for digits, "
+        "crop-flip otherwise",
+    )
+    validation_fraction: float | Auto = Field(
+        "auto",
+        description="share of the training split held out, stratified, 0.001 to 0.5; "
+        "`auto`: 2,000 images, at most a fifth",
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _reference(cls, source: str) -> str:
+        if not _REFERENCE_TO_DATASET.fullmatch(source):
+            raise ValueError(
+                f"{source!r} is none of dataset:<id>, file:<path>, digits, cifar10:<path>, "
+                "cifar100:<path>; upload an archive with POST /datasets and use the id it answers"
+            )
+        return source
+
+    @field_validator("image_size")
+    @classmethod
+    def _size(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and not 8 <= size <= 1024:
+            raise ValueError(f"{size} is outside 8 to 1024 pixels")
+        return size
+
+    @field_validator("validation_fraction")
+    @classmethod
+    def _fraction(cls, fraction: float | str) -> float | str:
+        if isinstance(fraction, float) and not 0.001 <= fraction <= 0.5:
+            raise ValueError(f"{fraction} is outside 0.001 to 0.5")
+        return fraction
+
+
+class Budget(Spec):
+    """What a student may cost: a number is absolute, `"50%"` is of the teacher's. At least one."""
+
+    flops: int | str | None = Field(
+        None, description="multiply-adds for one image, as fvcore counts them", examples=["50%"]
+    )
+    params: int | str | None = Field(None, description="parameters", examples=[200_000])
+
+    @field_validator("flops", "params")
+    @classmethod
+    def _limit(cls, limit: int | str | None) -> int | str | None:
+        if limit is not None:
+            limit_of(limit, whole=100)
+        return limit
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.flops is None and self.params is None:
+            raise ValueError('give at least one of flops, params, as in {"flops": "50%"}')
+        return self
+
+
+def limit_of(limit: int | str, whole: int) -> int:
+    """The absolute limit: `limit` itself or its share of `whole`; ValueError if it is neither."""
+    if isinstance(limit, int):
+        if limit <= 0:
+            raise ValueError(f"{limit} is not above 0")
+        return limit
+    match = _PERCENT.fullmatch(limit)
+    if match is None:
+        raise ValueError(f'{limit!r} is neither a whole number nor a percentage such as "50%"')
+    percent = float(match[1])
+    if not 0 < percent <= 100:
+        raise ValueError(f"{limit} is outside 0% (excluded) to 100% of the teacher's cost")
+    return int(whole * percent / 100)
+
+
+class Search(Spec):
+    """How plans are looked for."""
+
+    trials: int = Field(60, ge=1, le=100_000, description="candidates to try")
+    operators: list[str] | Auto = Field(
+        "auto", description="operators that may replace a convolution; names from GET /operators"
+    )
+    granularity: Literal["block", "conv"] = Field(
+        "block", description="what one choice covers: a whole block or one convolution"
+    )
+    include: list[str] | None = Field(
+        None, description="only blocks whose name matches one of these shell patterns"
+    )
+    exclude: list[str] | None = Field(
+        None, description="no block whose name matches one of these shell patterns"
+    )
+    sampler: Literal["auto", "tpe", "random"] = Field(
+        "auto", description="`auto` is multivariate TPE"
+    )
+    objectives: tuple[Literal["accuracy"], Literal["flops", "params"]] = Field(
+        ("accuracy", "flops"), description="what the front trades off"
+    )
+    time_limit_s: float | None = Field(
+        None, gt=0, description="no new candidate starts after so many seconds of search"
+    )
+
+    @field_validator("operators")
+    @classmethod
+    def _nonempty(cls, operators: list[str] | str) -> list[str] | str:
+        if not operators:
+            raise ValueError('the list is empty; name at least one operator, or use "auto"')
+        return operators
+
+
+class Distill(Spec):
+    """How a student is taught by the teacher."""
+
+    method: str = Field("kd", description="a name from GET /methods")
+    epochs: float = Field(1.0, gt=0, le=1000, description="passes over the training split")
+    batch_size: int | Auto = Field("auto", description="images per step, 2 to 8192")
+    lr: float | Auto = Field("auto", description="peak learning rate, above 0")
+    temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of both")
+    alpha: float = Field(
+        0.9, ge=0, le=1, description="weight of the teacher; the labels get 1 - alpha"
+    )
+
+    @field_validator("batch_size")
+    @classmethod
+    def _batch(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and not 2 <= size <= 8192:
+            raise ValueError(f"{size} is outside 2 to 8192")
+        return size
+
+    @field_validator("lr")
+    @classmethod
+    def _lr(cls, lr: float | str) -> float | str:
+        if isinstance(lr, float) and not 0 < lr <= 10:
+            raise ValueError(f"{lr} is outside 0 (excluded) to 10")
+        return lr
+
+
+class Finish(Distill):
+    """The last stage: the best of the front trained longer, tested once, exported."""
+
+    finalists: int = Field(3, ge=0, le=50, description="how many members of the front")
+    epochs: float = Field(20.0, gt=0, le=1000, description="passes over the training split")
+    formats: list[Format] = Field(
+        ["pt2", "onnx", "safetensors"], description="files to export per finalist"
+    )
+
+
+class JobSpec(Spec):
+    """A compression job: `teacher`, `dataset` and `budget` are enough, the rest has defaults."""
+
+    name: str | None = Field(None, max_length=200, description="a label for people")
+    teacher: Teacher
+    dataset: Dataset
+    budget: Budget
+    search: Search = Field(default_factory=Search)
+    distill: Distill = Field(default_factory=Distill)
+    finish: Finish = Field(default_factory=Finish)
+    seed: int = Field(0, ge=0, lt=2**32, description="of every random choice")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = Field(
+        "auto", description="`auto`, `cpu`, `cuda` or `cuda:<index>`"
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")

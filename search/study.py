@@ -1,0 +1,151 @@
+"""The search stage: propose, try, remember, until enough plans were tried."""
+
+import time
+from collections.abc import Sequence
+
+from pareconv.models.cost_table import CostTable
+from pareconv.models.plan import Plan
+from pareconv.search.claim import CancelAsked, ShuttingDown
+from pareconv.search.errors import Diverged, JobFailed, TaskDied, TaskFailed
+from pareconv.search.mirror import Mirror
+from pareconv.search.proposals import Problem, Proposer
+from pareconv.search.run import Profiled, Run
+from pareconv.storage.candidate_states import CandidateState
+from pareconv.storage.candidates import Candidate
+from pareconv.storage.job_states import Stage
+
+# A candidate whose process ended under it; its plan is tried once more.
+INTERRUPTED = "interrupted: "
+
+
+def problem_of(profiled: Profiled) -> Problem:
+    search = profiled.spec.search
+    return Problem(
+        table=CostTable.from_json(profiled.profile["table"]),
+        limits={name: limit for name, limit in profiled.profile["budget"].items() if limit},
+        objective=search.objectives[1],
+        sampler=search.sampler,
+        trials=search.trials,
+        seed=profiled.spec.seed,
+    )
+
+
+class Study:
+    """The search of one job.
+
+    The candidates in the database are the truth: it goes on from there.
+    """
+
+    def __init__(self, run: Run, profiled: Profiled, database_url: str) -> None:
+        self._run = run
+        self._profiled = profiled
+        self._problem = problem_of(profiled)
+        self._proposer = Proposer(self._problem)
+        name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
+        self._mirror = Mirror(database_url, name, self._problem)
+
+    def search(self) -> None:
+        """Try plans until the trials or the time are used up; JobFailed if not one worked out."""
+        self._take_up()
+        started = time.monotonic()
+        while self._is_in_time(started) and (plan := self._next()) is not None:
+            self._try(plan)
+        if not self._run.stores.candidates.front(self._run.job.id):
+            raise JobFailed(self._why_nothing())
+
+    def _take_up(self) -> None:
+        """Go on after an interruption: end what ran then, learn from what is complete."""
+        candidates = self._run.stores.candidates
+        for candidate in candidates.running(self._run.job.id):
+            reason = f"{INTERRUPTED}its worker stopped"
+            candidates.fail(self._run.job.id, candidate.number, reason)
+        for candidate in self._candidates():
+            if candidate.state is CandidateState.COMPLETE and candidate.accuracy is not None:
+                self._proposer.observe(Plan.from_json(candidate.plan), candidate.accuracy)
+        self._mirror.sync(self._candidates())
+
+    def _is_in_time(self, started: float) -> bool:
+        limit = self._profiled.spec.search.time_limit_s
+        return limit is None or time.monotonic() - started < limit
+
+    def _next(self) -> tuple[Plan, int | None] | None:
+        """The next plan and the candidate that it repeats; None when there are enough."""
+        candidates = self._candidates()
+        if repeated := _to_repeat(candidates):
+            return Plan.from_json(repeated.plan), repeated.number
+        tried = {Plan.from_json(candidate.plan) for candidate in candidates}
+        if len(tried) >= self._problem.trials:
+            return None
+        plan = self._proposer.propose(len(candidates), tried)
+        if plan is None:
+            message = f"no plan within the budget is left to try after {len(tried)}"
+            self._run.report("exhausted", message, level="warning")
+            return None
+        return plan, None
+
+    def _try(self, chosen: tuple[Plan, int | None]) -> None:
+        plan, repeated = chosen
+        cost = self._problem.table.cost(plan)
+        store, job = self._run.stores.candidates, self._run.job.id
+        candidate = store.create(job, plan.to_json(), **cost.to_json(), retry_of=repeated)
+        try:
+            measured = self._run.call("evaluate", self._profiled.bench | {"plan": plan.to_json()})
+        except TaskDied as error:
+            self._fail(candidate, f"{INTERRUPTED}{error}")
+        except (CancelAsked, ShuttingDown) as stop:
+            self._fail(candidate, f"{INTERRUPTED}{stop}")
+            raise
+        except (Diverged, TaskFailed) as error:
+            self._fail(candidate, str(error))
+        else:
+            store.complete(job, candidate.number, **measured)
+            self._proposer.observe(plan, measured["accuracy"])
+            self._announce(store.get(job, candidate.number))
+        candidates = self._candidates()
+        self._mirror.sync(candidates)
+        self._run.advance(Stage.SEARCH, len(candidates) / self._problem.trials)
+
+    def _fail(self, candidate: Candidate, reason: str) -> None:
+        self._run.stores.candidates.fail(self._run.job.id, candidate.number, reason)
+        self._run.report(
+            "trial_failed",
+            f"trial {candidate.number} failed: {reason}",
+            level="warning",
+            data={"trial": candidate.number},
+        )
+
+    def _announce(self, candidate: Candidate) -> None:
+        share = candidate.flops / self._problem.table.teacher.flops
+        self._run.report(
+            "trial",
+            f"trial {candidate.number}: accuracy {candidate.accuracy:.4f} "
+            f"at {share:.1%} of the FLOPs",
+            data={
+                "trial": candidate.number,
+                "accuracy": candidate.accuracy,
+                "flops": candidate.flops,
+                "params": candidate.params,
+                "seconds": candidate.seconds,
+            },
+        )
+
+    def _why_nothing(self) -> str:
+        reasons = [each.reason for each in self._candidates() if each.reason]
+        last = f"; the last one: {reasons[-1]}" if reasons else ""
+        return f"none of {len(reasons)} candidates could be trained{last}"
+
+    def _candidates(self) -> list[Candidate]:
+        return self._run.stores.candidates.all(self._run.job.id)
+
+
+def _to_repeat(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The first candidate that was interrupted, is no repetition and was not repeated yet."""
+    repeated = {candidate.retry_of for candidate in candidates}
+    interrupted = (
+        candidate
+        for candidate in candidates
+        if (candidate.reason or "").startswith(INTERRUPTED)
+        and candidate.retry_of is None
+        and candidate.number not in repeated
+    )
+    return next(interrupted, None)

@@ -1,0 +1,106 @@
+"""Tasks: what a child process can be asked to do, by name. JSON in, JSON out; each stands alone."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pareconv.models.convolutions.registry import OPERATORS
+from pareconv.models.plan import Plan
+from pareconv.models.teachers.architectures import architectures
+from pareconv.models.teachers.weights import is_safetensors, read_weights
+from pareconv.search.contents import contents
+from pareconv.search.data.sources import Source
+from pareconv.search.distillation.registry import METHODS
+from pareconv.search.evaluation import evaluate
+from pareconv.search.finishing import finish
+from pareconv.search.inspection import inspect
+from pareconv.search.profiling import profile
+from pareconv.search.references import References
+from pareconv.search.spec import JobSpec
+from pareconv.search.trial import run_trial
+from pareconv.search.workbench import Workbench, set_up
+from pareconv.storage.files import FileStore
+from pareconv.storage.settings import Settings
+
+Json = dict[str, Any]
+Emit = Callable[[Json], None]
+
+
+def _catalog(_payload: Json, _emit: Emit) -> Json:
+    """Every architecture, operator and method that a spec may name."""
+    shown = ("name", "family", "source", "min_size", "default_size", "pretrained")
+    return {
+        "architectures": [{key: getattr(each, key) for key in shown} for each in architectures()],
+        "operators": [
+            {
+                "name": operator.name,
+                "summary": operator.summary,
+                "formula": operator.formula,
+                "source": operator.source,
+                "hyper": [asdict(hyper) for hyper in operator.hyper],
+            }
+            for operator in OPERATORS.values()
+        ],
+        "methods": [method.describe() for method in METHODS.values()],
+    }
+
+
+def _inspect(payload: Json, _emit: Emit) -> Json:
+    with References(Settings()) as references:
+        return inspect(JobSpec.model_validate(payload["spec"]), references).to_json()
+
+
+def _check_weights(payload: Json, _emit: Emit) -> Json:
+    path = Path(payload["path"])
+    weights = read_weights(path)
+    return {
+        "format": "safetensors" if is_safetensors(path) else "torch",
+        "tensors": len(weights),
+        "parameters": sum(value.numel() for value in weights.values()),
+    }
+
+
+def _check_dataset(payload: Json, _emit: Emit) -> Json:
+    source = Source("zip", Path(payload["path"]))
+    found = contents(source, payload.get("image_size", 32), cache=Settings().home / "cache")
+    return {"classes": list(found.classes), "train": found.train, "test": found.test}
+
+
+def _profile(payload: Json, emit: Emit) -> Json:
+    with References(Settings()) as references:
+        return profile(JobSpec.model_validate(payload["spec"]), references, emit)
+
+
+def _evaluate(payload: Json, _emit: Emit) -> Json:
+    return run_trial(_bench(payload), Plan.from_json(payload["plan"]), _files())
+
+
+def _finish(payload: Json, emit: Emit) -> Json:
+    plan = Plan.from_json(payload["plan"])
+    return finish(_bench(payload), plan, payload["checkpoint"], _files(), emit)
+
+
+def _test_teacher(payload: Json, _emit: Emit) -> Json:
+    bench = _bench(payload)
+    return {"test_accuracy": evaluate(bench.teacher, bench.test).accuracy}
+
+
+def _bench(payload: Json) -> Workbench:
+    return set_up(JobSpec.model_validate(payload["spec"]), payload["weights"])
+
+
+def _files() -> FileStore:
+    return FileStore(Settings().artifacts)
+
+
+TASKS: dict[str, Callable[[Json, Emit], Json]] = {
+    "catalog": _catalog,
+    "inspect": _inspect,
+    "check_weights": _check_weights,
+    "check_dataset": _check_dataset,
+    "profile": _profile,
+    "evaluate": _evaluate,
+    "finish": _finish,
+    "test_teacher": _test_teacher,
+}

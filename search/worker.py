@@ -1,0 +1,133 @@
+"""The worker: claims a job, runs it, reports how it ended, and takes the next.
+
+`python -m pareconv.search.worker`
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+
+import optuna
+
+from pareconv.models.errors import ModelError
+from pareconv.search.claim import LEASE_SECONDS, CancelAsked, Claim, LeaseLost, ShuttingDown
+from pareconv.search.errors import InvalidSpec, SearchError
+from pareconv.search.executors.child import Child
+from pareconv.search.pipeline import run_job
+from pareconv.search.run import Executor, Run
+from pareconv.search.stores import Stores
+from pareconv.storage.errors import StorageError
+from pareconv.storage.events import Level
+from pareconv.storage.job_states import JobStatus
+from pareconv.storage.jobs import Job
+from pareconv.storage.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PARENT_VARIABLE = "PARECONV_PARENT_PID"
+_IDLE_SECONDS = 0.5
+
+
+class Worker:
+    """Works on one job at a time until `ending` is set."""
+
+    def __init__(self, settings: Settings, executor: Executor, ending: threading.Event) -> None:
+        self._url = settings.database
+        self._stores = Stores.open(settings)
+        self._executor = executor
+        self._ending = ending
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            if not self.work_once():
+                self._ending.wait(_IDLE_SECONDS)
+        self._stores.database.close()
+
+    def work_once(self) -> bool:
+        """Claim a job and do what is left of it; False if there was none."""
+        job = self._stores.jobs.claim(self.owner, LEASE_SECONDS)
+        if job is None:
+            return False
+        logger.info("job %s: claimed", job.id)
+        with Claim(self._stores.jobs, job.id, self.owner, self._ending) as claim:
+            self._work(job, claim)
+        return True
+
+    def _work(self, job: Job, claim: Claim) -> None:
+        try:
+            claim.check()
+            run_job(Run(job, claim, self._stores, self._executor), self._url)
+        except ShuttingDown:
+            self._stores.jobs.release(job.id, self.owner)
+            logger.info("job %s: given back", job.id)
+        except LeaseLost:
+            logger.warning("job %s: lost to another worker", job.id)
+        except CancelAsked:
+            self._end(job, JobStatus.CANCELLED)
+        except (SearchError, ModelError) as error:
+            self._end(job, JobStatus.FAILED, error=_problem(error))
+        except Exception as error:  # the border of the job: it fails, the worker lives on
+            logger.exception("job %s: unexpected failure", job.id)
+            self._end(job, JobStatus.FAILED, error=_problem(error))
+        else:
+            self._end(job, JobStatus.SUCCEEDED)
+
+    def _end(self, job: Job, status: JobStatus, *, error: dict[str, object] | None = None) -> None:
+        try:
+            self._stores.jobs.transition(job.id, status, owner=self.owner, error=error)
+        except StorageError:
+            logger.exception("job %s: could not become %s", job.id, status)
+            return
+        level: Level = "error" if status is JobStatus.FAILED else "info"
+        detail = f": {error['detail']}" if error else ""
+        self._stores.events.append(job.id, str(status), f"job {status}{detail}", level=level)
+
+
+def _problem(error: Exception) -> dict[str, object]:
+    """The error as the API shows it (RFC 9457)."""
+    if isinstance(error, InvalidSpec):
+        return {
+            "type": "/problems/invalid-spec",
+            "title": "The job cannot work as specified",
+            "detail": str(error),
+            "errors": [{"field": error.field, "message": error.message}],
+        }
+    if isinstance(error, (SearchError, ModelError)):
+        return {"type": "/problems/job-failed", "title": "The job failed", "detail": str(error)}
+    detail = f"unexpected {type(error).__name__}: {error}"
+    return {"type": "/problems/internal", "title": "The job failed unexpectedly", "detail": detail}
+
+
+def _end_with_parent(ending: threading.Event) -> None:
+    """A server that was killed leaves no worker behind."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent) and not ending.wait(1):
+            pass
+        ending.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    _end_with_parent(ending)
+    with Child() as executor:
+        Worker(Settings(), executor, ending).run()
+
+
+if __name__ == "__main__":
+    main()

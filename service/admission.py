@@ -1,0 +1,64 @@
+"""Admission: the way from a submission to a queued job. A refused one leaves nothing behind."""
+
+import hashlib
+import json
+
+from pareconv.search.spec import JobSpec
+from pareconv.service.errors import IdempotencyKeyReused
+from pareconv.service.intake import Intake, Received
+from pareconv.service.stores import Stores
+from pareconv.service.submission import Submission
+from pareconv.service.tasks import Tasks
+from pareconv.storage.errors import Conflict
+from pareconv.storage.jobs import Job
+from pareconv.storage.uploads import Kind
+
+
+class Admission:
+    """Validate, store the files, inspect, and only then create: in this order."""
+
+    def __init__(self, stores: Stores, tasks: Tasks, intake: Intake) -> None:
+        self._stores = stores
+        self._tasks = tasks
+        self._intake = intake
+
+    def admit(self, submission: Submission, idempotency_key: str | None = None) -> Job:
+        """The queued job; for a key that came before with the same request, the first job.
+
+        Raises what validation, intake and inspection refuse, and IdempotencyKeyReused.
+        """
+        # Files may be huge: what is wrong with the spec itself is said before they are stored.
+        submission.spec(dict.fromkeys(submission.files, "pending"))
+        received: list[Received] = []
+        try:
+            for kind, sent in submission.files.items():
+                received.append(self._intake.take(kind, sent))
+            spec = submission.spec(_ids(received))
+            self._tasks.inspect(spec)
+            return self._create(spec, idempotency_key)
+        except BaseException:
+            for each in received:
+                self._intake.discard(each)
+            raise
+
+    def _create(self, spec: JobSpec, idempotency_key: str | None) -> Job:
+        try:
+            job, is_new = self._stores.jobs.create(
+                spec.to_json(),
+                name=spec.name,
+                idempotency_key=idempotency_key,
+                request_hash=_hash(spec) if idempotency_key else None,
+            )
+        except Conflict as error:
+            raise IdempotencyKeyReused(str(error)) from error
+        if is_new:
+            self._stores.events.append(job.id, "queued", "waits for a worker")
+        return job
+
+
+def _ids(received: list[Received]) -> dict[Kind, str]:
+    return {each.kind: each.upload.id for each in received}
+
+
+def _hash(spec: JobSpec) -> str:
+    return hashlib.sha256(json.dumps(spec.to_json(), sort_keys=True).encode()).hexdigest()

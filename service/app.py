@@ -1,0 +1,84 @@
+"""The app: settings in, routes and their parts out. Nothing is opened before the server starts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.types import Scope
+
+from pareconv.search.executors.child import Child
+from pareconv.service.body_limit import BodyLimit
+from pareconv.service.dashboard import Dashboard
+from pareconv.service.errors import answer_errors
+from pareconv.service.intake import Intake
+from pareconv.service.openapi import TAGS, describe
+from pareconv.service.problems import documented
+from pareconv.service.routes import catalog, events, front, health, jobs, students, uploads
+from pareconv.service.settings import ServiceSettings
+from pareconv.service.stores import Stores
+from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
+
+_UPLOAD_PATHS = frozenset({"/jobs", "/teachers", "/datasets"})
+_ROUTERS = (
+    jobs.router,
+    front.router,
+    events.router,
+    students.router,
+    *uploads.ROUTERS,
+    catalog.router,
+    health.router,
+)
+
+
+def create_app(settings: ServiceSettings | None = None, *, runner: Runner | None = None) -> FastAPI:
+    """The app over these settings, else those of the environment.
+
+    `runner` runs the tasks that need torch; a child process of the server's own by default.
+    """
+    settings = settings or ServiceSettings()
+    dashboard = Dashboard(
+        lambda: app.state.stores.database.url, is_writable=settings.dashboard_writable
+    )
+    app = FastAPI(
+        title="Pareconv",
+        summary="Give a trained CNN and a budget, get a Pareto front of cheaper networks.",
+        version=version("pareconv"),
+        openapi_tags=TAGS,
+        responses=documented(422, 500),
+        lifespan=lambda app: _lifespan(app, settings, runner, dashboard),
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_middleware(BodyLimit, limit_of=lambda scope: _body_limit(scope, settings))
+    answer_errors(app)
+    describe(app)
+    dashboard.mount(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(
+    app: FastAPI, settings: ServiceSettings, runner: Runner | None, dashboard: Dashboard
+) -> AsyncIterator[None]:
+    stores = Stores.open(settings)
+    child = runner or Child(memory_bytes=MEMORY_BYTES, environment=settings.environment())
+    tasks = Tasks(child)
+    app.state.settings = settings
+    app.state.stores = stores
+    app.state.tasks = tasks
+    app.state.intake = Intake(stores, tasks, limit_bytes=settings.max_upload_bytes)
+    try:
+        yield
+    finally:
+        dashboard.close()
+        tasks.close()
+        stores.database.close()
+
+
+def _body_limit(scope: Scope, settings: ServiceSettings) -> int:
+    content_type = dict(scope["headers"]).get(b"content-type", b"")
+    if scope["path"] in _UPLOAD_PATHS and content_type.startswith(b"multipart/"):
+        # A job may bring a model and data; each alone is held to the limit where it is stored.
+        return 2 * settings.max_upload_bytes + settings.max_body_bytes
+    return settings.max_body_bytes

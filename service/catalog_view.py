@@ -1,0 +1,111 @@
+"""What a form needs: architectures, operators and methods, each documenting itself."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Number = int | float | None
+
+
+class ArchitectureView(BaseModel):
+    """A network by name. Sizes are the side of a square image in pixels."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "cifar_resnet20",
+                "family": "cifar_resnet",
+                "source": "arXiv:1512.03385, section 4.2",
+                "min_size": 8,
+                "default_size": 32,
+                "pretrained": False,
+            }
+        }
+    )
+
+    name: str
+    family: str
+    source: str = Field(description="the paper")
+    min_size: int
+    default_size: int
+    pretrained: bool = Field(description="whether `weights` may be `default`")
+
+
+class HyperView(BaseModel):
+    """A hyper-parameter of an operator: its bounds, and the values that a search tries."""
+
+    name: str
+    low: _Number
+    high: _Number
+    grid: list[int | float]
+    description: str
+
+
+class OperatorView(BaseModel):
+    """A cheap convolution that may replace a dense one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "svd",
+                "summary": "a k x 1 convolution, then a 1 x k one",
+                "formula": "r k (c_in + c_out)",
+                "source": "arXiv:1405.3866",
+                "hyper": [
+                    {
+                        "name": "ratio",
+                        "low": 0.0,
+                        "high": 1.0,
+                        "grid": [0.25, 0.5],
+                        "description": "rank, as a share of the full one",
+                    }
+                ],
+            }
+        }
+    )
+
+    name: str
+    summary: str
+    formula: str
+    source: str
+    hyper: list[HyperView]
+
+
+class ParameterView(BaseModel):
+    """A parameter of a distillation method."""
+
+    name: str
+    default: Any
+    low: _Number
+    high: _Number
+    description: str
+
+
+class MethodView(BaseModel):
+    """A distillation method."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "kd",
+                "summary": "the student imitates the teacher's softened logits",
+                "formula": "alpha T^2 KL(teacher || student) + (1 - alpha) CE",
+                "source": "arXiv:1503.02531",
+                "parameters": [
+                    {
+                        "name": "temperature",
+                        "default": 4.0,
+                        "low": 0.0,
+                        "high": 100.0,
+                        "description": "softens the logits of both",
+                    }
+                ],
+            }
+        }
+    )
+
+    name: str
+    summary: str
+    formula: str
+    source: str
+    parameters: list[ParameterView]

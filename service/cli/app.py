@@ -1,0 +1,48 @@
+"""The command line `pareconv`: which commands there are. What they do is in their own modules."""
+
+import typer
+
+from pareconv.service.cli import doctor, jobs, serving, submission, watching
+from pareconv.service.cli.connection import DEFAULT_SERVER, GlobalServer
+from pareconv.service.cli.failures import EPILOG, Commands
+
+app = typer.Typer(
+    name="pareconv",
+    cls=Commands,
+    help="Make a CNN smaller: a trained network and a budget in, a Pareto front out.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+database = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+@app.callback()
+def _every_command(context: typer.Context, server: GlobalServer = DEFAULT_SERVER) -> None:
+    context.obj = server
+
+
+_COMMANDS = (
+    ("Jobs", submission.submit),
+    ("Jobs", submission.inspect),
+    ("Jobs", jobs.jobs),
+    ("Jobs", watching.watch),
+    ("Jobs", jobs.front),
+    ("Jobs", jobs.download),
+    ("Jobs", jobs.cancel),
+    ("Jobs", jobs.resume),
+    ("This machine", serving.serve),
+    ("This machine", serving.worker),
+    ("This machine", serving.demo),
+    ("This machine", doctor.doctor),
+)
+
+for _panel, _command in _COMMANDS:
+    app.command(rich_help_panel=_panel)(_command)
+database.command("upgrade")(serving.upgrade)
+app.add_typer(database, name="db", rich_help_panel="This machine")
+
+
+def main() -> None:
+    """The entry point of the script `pareconv`."""
+    app()

@@ -1,0 +1,125 @@
+"""The front as a terminal shows it: the teacher, the points, the finalists and their files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pareconv.service.cli.figures import count, percent, plan_in_short, size_of
+
+Json = dict[str, Any]
+
+
+def front_view(front: Json, *, server: str, full: bool = False) -> RenderableType:
+    """The table, and below it what the finalists reached and where their files are.
+
+    `full` adds the plans block by block.
+    """
+    parts: list[RenderableType] = [_heading(front)]
+    if front["points"] or front["teacher"]:
+        parts.append(_table(front))
+    if not front["points"]:
+        parts.append(Text("No student inside the budget yet."))
+    if full:
+        parts += [Text(line) for point in front["points"] for line in _block_by_block(point)]
+    parts += [Text(line) for line in (*_finalists(front), *_files(front))]
+    parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
+    return Group(*parts)
+
+
+def _heading(front: Json) -> Text:
+    limits = [
+        f"{count(front['budget'][name])} {title}"
+        for name, title in (("flops", "FLOPs"), ("params", "parameters"))
+        if front["budget"][name] is not None
+    ]
+    budget = f", budget {' and '.join(limits)}" if limits else ""
+    trials = front["trials_completed"]
+    return Text(f"Job {front['job']}: {front['status']}, {trials} trials{budget}")
+
+
+def _table(front: Json) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    has_adds = any(point["adds"] for point in front["points"])
+    is_finished = any(point["finalist"] for point in front["points"])
+    table.add_column("Trial", justify="right")
+    table.add_column("FLOPs", justify="right", no_wrap=True)
+    if has_adds:
+        table.add_column("Adds", justify="right", no_wrap=True)
+    table.add_column("Params", justify="right", no_wrap=True)
+    table.add_column("Validation", no_wrap=True)
+    if is_finished:
+        table.add_column("Final", no_wrap=True)
+        table.add_column("Test", no_wrap=True)
+    table.add_column("Plan", overflow="fold")
+    for row in _rows(front):
+        shown = {
+            name: cell
+            for name, cell in row.items()
+            if (has_adds or name != "adds") and (is_finished or name not in {"final", "test"})
+        }
+        table.add_row(*shown.values(), style="bold" if row["test"] != "-" else None)
+    return table
+
+
+def _rows(front: Json) -> Iterator[dict[str, str]]:
+    teacher = front["teacher"]
+    if teacher:
+        yield {
+            "trial": "teacher",
+            "flops": f"{count(teacher['flops'])} 100%",
+            "adds": count(teacher["adds"]),
+            "params": f"{count(teacher['params'])} 100%",
+            "validation": percent(teacher["accuracy"]),
+            "final": "-",
+            "test": percent(teacher["test_accuracy"]),
+            "plan": "",
+        }
+    for point in front["points"]:
+        yield {
+            "trial": str(point["trial"]),
+            "flops": _cost(point, "flops"),
+            "adds": count(point["adds"]),
+            "params": _cost(point, "params"),
+            "validation": _accuracy(point),
+            "final": percent(point["finish_accuracy"]),
+            "test": percent(point["test_accuracy"]),
+            "plan": plan_in_short(point["plan"]),
+        }
+
+
+def _cost(point: Json, name: str) -> str:
+    return f"{count(point[name])} {percent(point[f'{name}_ratio'], digits=0):>4}"
+
+
+def _accuracy(point: Json) -> str:
+    stderr = point["accuracy_stderr"]
+    return percent(point["accuracy"]) + ("" if stderr is None else f" ±{100 * stderr:.1f}")
+
+
+def _block_by_block(point: Json) -> Iterator[str]:
+    yield f"Trial {point['trial']}:"
+    width = max(map(len, point["plan"]), default=0)
+    for block, option in point["plan"].items():
+        yield f"  {block:<{width}}  {option}"
+
+
+def _finalists(front: Json) -> Iterator[str]:
+    teacher = percent((front["teacher"] or {}).get("test_accuracy"))
+    for point in front["points"]:
+        if point["test_accuracy"] is not None:
+            share = percent(point["flops_ratio"], digits=0)
+            yield (
+                f"Finalist {point['trial']}: test accuracy {percent(point['test_accuracy'])}, "
+                f"the teacher's {teacher}, at {share} of its FLOPs"
+            )
+
+
+def _files(front: Json) -> Iterator[str]:
+    for point in front["points"]:
+        for file in point["artifacts"]:
+            size = size_of(file["bytes"])
+            yield f"  {file['format']:<11} {size:>8}  {file['href']}"

@@ -1,0 +1,165 @@
+"""The commands on jobs that exist: list, front, download, cancel, resume."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pareconv.service.cli.connection import (
+    SAME_AS_GLOBAL,
+    AsJson,
+    JobId,
+    Server,
+    connect,
+    write_json,
+)
+from pareconv.service.cli.failures import Failed
+from pareconv.service.cli.figures import age, percent, size_of
+from pareconv.service.client import Client
+
+Json = dict[str, Any]
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Jobs to list.")]
+Status = Annotated[str | None, typer.Option("--status", help="Only jobs of this status.")]
+Full = Annotated[bool, typer.Option("--full", help="Print plans block by block.")]
+Objectives = Annotated[
+    str | None,
+    typer.Option(
+        "--objectives", metavar="accuracy,flops|accuracy,params", help="Default: the job's own."
+    ),
+]
+Trial = Annotated[
+    int | None, typer.Option("--trial", help="Only this one; default: all finalists.")
+]
+Format = Annotated[str | None, typer.Option("--format", help="Only this one, such as onnx.")]
+To = Annotated[
+    Path,
+    typer.Option("--to", metavar="DIR", help="Folder to save in."),
+]
+
+
+def jobs(
+    *,
+    limit: Limit = 20,
+    status: Status = None,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first.
+
+    Example: pareconv jobs --status running
+    """
+    with connect(server) as client:
+        page = client.jobs(limit=limit, status=status)
+    if as_json:
+        write_json(page)
+    elif page["items"]:
+        _print_jobs(page["items"])
+    else:
+        typer.echo("No jobs; `pareconv submit` creates one.")
+
+
+def _print_jobs(items: list[Json]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("Job", no_wrap=True)
+    table.add_column("Name", overflow="fold")  # the only one that gives way
+    for title in ("Status", "Stage", "Done", "Best", "Age"):
+        table.add_column(title, no_wrap=True)
+    for job in items:
+        best = percent((job["best"] or {}).get("accuracy"))
+        done = percent(job["progress"], digits=0)
+        named = (job["id"], job["name"] or "", job["status"], job["stage"] or "-")
+        table.add_row(*named, done, best, age(job["created_at"]))
+    Console().print(table)
+
+
+def front(
+    job: JobId,
+    *,
+    full: Full = False,
+    objectives: Objectives = None,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job's Pareto front so far.
+
+    Example: pareconv front 01J9ZK --full
+    """
+    with connect(server) as client:
+        found = client.front(job, objectives=objectives)
+        if as_json:
+            write_json(found)
+            return
+        from rich.console import Console
+
+        from pareconv.service.cli.front_table import front_view
+
+        Console().print(front_view(found, server=client.url, full=full))
+
+
+def download(
+    job: JobId,
+    *,
+    trial: Trial = None,
+    format: Format = None,
+    to: To = Path(),
+    server: Server = SAME_AS_GLOBAL,
+) -> None:
+    """Save the files of finalists.
+
+    Example: pareconv download 01J9ZK --trial 7 --format onnx
+    """
+    with connect(server) as client:
+        for path in save(client, job, trial=trial, format=format, to=to):
+            typer.echo(f"{path} ({size_of(path.stat().st_size)})")
+
+
+def save(
+    client: Client, job: str, *, to: Path, trial: int | None = None, format: str | None = None
+) -> list[Path]:
+    """Download what was asked for; Failed, saying what there is, when that is nothing."""
+    if trial is not None and format is not None:
+        return [client.download(job, trial, format, to)]
+    files = [
+        (point["trial"], file["format"])
+        for point in client.front(job)["points"]
+        for file in point["artifacts"]
+    ]
+    wanted = [
+        (number, name)
+        for number, name in files
+        if trial in {None, number} and format in {None, name}
+    ]
+    if not wanted:
+        there = ", ".join(f"trial {number} {name}" for number, name in files) or "no file yet"
+        raise Failed(f"job {job} has no such file; there is: {there}")
+    return [client.download(job, number, name, to) for number, name in wanted]
+
+
+def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
+    """Stop a job; what it found so far is kept.
+
+    Example: pareconv cancel 01J9ZK
+    """
+    with connect(server) as client:
+        _tell(client.cancel(job), as_json=as_json)
+
+
+def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
+    """Go on with a failed, cancelled or paused job.
+
+    Example: pareconv resume 01J9ZK
+    """
+    with connect(server) as client:
+        _tell(client.resume(job), as_json=as_json)
+
+
+def _tell(job: Json, *, as_json: bool) -> None:
+    if as_json:
+        write_json(job)
+    else:
+        typer.echo(f"Job {job['id']} is {job['status']}")

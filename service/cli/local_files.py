@@ -1,0 +1,121 @@
+"""Local files in a spec: named to the server where it can read them, uploaded where it cannot."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pareconv.service.cli.failures import BadInput
+from pareconv.service.client import Client, OnBytes, ProblemError
+
+Json = dict[str, Any]
+
+# field of the spec: option, what is a reference already
+_REFERENCES = {
+    "teacher.weights": ("--weights", re.compile(r"default|teacher:.+|file:.+")),
+    "dataset.source": ("--data", re.compile(r"digits|dataset:.+|file:.+")),
+}
+_CIFAR = re.compile(r"(cifar100?):(.+)")
+# How the server says that the fault is not in the file but in its not getting at it.
+_OUT_OF_REACH = re.compile(
+    r"allowed[ _]root|nothing at|no such file|does not exist|not found|cannot be opened|permission",
+    re.IGNORECASE,
+)
+
+
+def send(client: Client, spec: Json, post: Callable[[Json], Json]) -> Json:
+    """`post(spec)`, its paths as `file:<path>`, or uploaded where the server cannot get at them.
+
+    Raises BadInput for a path that is not there and a folder that cannot be uploaded, and the
+    ProblemError of a spec that is refused for another reason. `spec` itself is changed.
+    """
+    paths = dict(_name_paths(spec))
+    while True:
+        try:
+            return post(spec)
+        except ProblemError as problem:
+            field = _out_of_reach(problem)
+            if field is None or field not in paths:
+                raise
+            _put(spec, field, _uploaded(client, field, paths.pop(field)))
+
+
+def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
+    for field, (option, reference) in _REFERENCES.items():
+        given = _get(spec, field)
+        if not isinstance(given, str) or reference.fullmatch(given):
+            continue
+        if match := _CIFAR.fullmatch(given):
+            _put(spec, field, f"{match[1]}:{_absolute(match[2])}")
+            continue
+        path = _absolute(given)
+        if not path.exists():
+            raise BadInput(
+                f"{option}: there is no file or folder {given!r} here; "
+                f"name one on the server as file:<path>"
+            )
+        _put(spec, field, f"file:{path}")
+        yield field, path
+
+
+def _uploaded(client: Client, field: str, path: Path) -> str:
+    option, _ = _REFERENCES[field]
+    if path.is_dir():
+        raise BadInput(
+            f"{option}: the server cannot read the folder {path}; zip it and give the zip, "
+            "or add the folder to the server's PARECONV_ALLOWED_ROOTS"
+        )
+    is_teacher = field == "teacher.weights"
+    upload = client.upload_teacher if is_teacher else client.upload_dataset
+    with _shown(path) as on_bytes, _blaming(field):
+        return f"{'teacher' if is_teacher else 'dataset'}:{upload(path, on_bytes=on_bytes)['id']}"
+
+
+@contextmanager
+def _blaming(field: str) -> Iterator[None]:
+    """What is wrong with the part `file` of an upload is wrong with this field of the spec."""
+    try:
+        yield
+    except ProblemError as problem:
+        for error in problem.errors:
+            error["field"] = field
+        raise
+
+
+@contextmanager
+def _shown(path: Path) -> Iterator[OnBytes]:
+    """A progress bar on stderr while the file is sent."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("uploading {task.description}"), BarColumn(), DownloadColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(path.name, total=path.stat().st_size)
+        yield lambda sent: progress.advance(task, sent)
+
+
+def _out_of_reach(problem: ProblemError) -> str | None:
+    if problem.status != 422:
+        return None
+    reasons = {error["field"]: error["message"] for error in problem.errors}
+    found = (field for field, reason in reasons.items() if _OUT_OF_REACH.search(reason))
+    return next(found, None)
+
+
+def _absolute(path: str) -> Path:
+    # Links stay as they are: the server compares real paths itself.
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+
+
+def _get(spec: Json, field: str) -> Any:
+    part, leaf = field.split(".")
+    parent = spec.get(part)
+    return parent.get(leaf) if isinstance(parent, dict) else None
+
+
+def _put(spec: Json, field: str, value: str) -> None:
+    part, leaf = field.split(".")
+    spec[part][leaf] = value

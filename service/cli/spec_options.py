@@ -1,0 +1,219 @@
+"""The options that describe a job: each is one field of the job spec. Knows no server."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from pareconv.service.cli.failures import BadInput
+
+Json = dict[str, Any]
+
+_TEACHER, _DATA, _BUDGET, _SEARCH, _FINISH = "Teacher", "Data", "Budget", "Search", "Finish"
+
+
+def _option(*names: str, panel: str, help: str, metavar: str | None = None) -> Any:
+    return Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecOptions:
+    """One field per option; None is one that was not given, so that the server's default holds."""
+
+    teacher: Annotated[
+        str | None,
+        _option("--teacher", panel=_TEACHER, help="Architecture, such as cifar_resnet20."),
+    ] = None
+    weights: Annotated[
+        str | None,
+        _option(
+            "--weights",
+            panel=_TEACHER,
+            metavar="PATH|teacher:ID|default",
+            help="State dict or safetensors, uploaded when the server cannot read it; "
+            "left out: the teacher is trained first.",
+        ),
+    ] = None
+    num_classes: Annotated[
+        int | None, _option("--num-classes", panel=_TEACHER, help="Classes of the head.")
+    ] = None
+    normalize: Annotated[
+        str | None,
+        _option(
+            "--normalize",
+            panel=_TEACHER,
+            metavar="auto|imagenet|cifar10",
+            help="Input statistics that the teacher was trained with.",
+        ),
+    ] = None
+    train_epochs: Annotated[
+        float | None,
+        _option("--train-epochs", panel=_TEACHER, help="Epochs for a teacher without weights."),
+    ] = None
+    data: Annotated[
+        str | None,
+        _option(
+            "--data",
+            panel=_DATA,
+            metavar="PATH|digits|dataset:ID|cifar10:PATH",
+            help="Image folder or zip, uploaded when the server cannot read it.",
+        ),
+    ] = None
+    image_size: Annotated[
+        str | None, _option("--image-size", panel=_DATA, help="Side in pixels, or auto.")
+    ] = None
+    augment: Annotated[
+        str | None,
+        _option(
+            "--augment",
+            panel=_DATA,
+            metavar="auto|none|crop|crop-flip",
+            help="Random views of the training images.",
+        ),
+    ] = None
+    budget_flops: Annotated[
+        str | None,
+        _option("--budget-flops", panel=_BUDGET, help="Multiply-adds, or a share such as 50%."),
+    ] = None
+    budget_params: Annotated[
+        str | None,
+        _option("--budget-params", panel=_BUDGET, help="Parameters, or a share such as 50%."),
+    ] = None
+    trials: Annotated[int | None, _option("--trials", panel=_SEARCH, help="Candidates to try.")] = (
+        None
+    )
+    operators: Annotated[
+        str | None,
+        _option("--operators", panel=_SEARCH, metavar="A,B", help="Operators that may be used."),
+    ] = None
+    granularity: Annotated[
+        str | None,
+        _option(
+            "--granularity", panel=_SEARCH, metavar="block|conv", help="What one choice covers."
+        ),
+    ] = None
+    distill_epochs: Annotated[
+        float | None,
+        _option("--distill-epochs", panel=_SEARCH, help="Epochs that a candidate is trained."),
+    ] = None
+    finish_epochs: Annotated[
+        float | None,
+        _option("--finish-epochs", panel=_FINISH, help="Epochs that a finalist is trained."),
+    ] = None
+    finalists: Annotated[
+        int | None,
+        _option("--finalists", panel=_FINISH, help="Points of the front to finish."),
+    ] = None
+    formats: Annotated[
+        str | None,
+        _option("--formats", panel=_FINISH, metavar="A,B", help="Of pt2, onnx, safetensors."),
+    ] = None
+    name: Annotated[str | None, Option("--name", help="A label for people.")] = None
+    seed: Annotated[int | None, Option("--seed", help="Of every random choice.")] = None
+    device: Annotated[
+        str | None, Option("--device", metavar="auto|cpu|cuda", help="Where to run.")
+    ] = None
+    spec: Annotated[
+        Path | None,
+        Option("--spec", metavar="FILE.json", help="A job spec; the options override it."),
+    ] = None
+
+    def to_spec(self) -> Json:
+        """The job spec; paths in it are still as they were typed. Raises BadInput."""
+        spec = {} if self.spec is None else _read(self.spec)
+        for path, value in self._given():
+            *parents, leaf = path.split(".")
+            part = spec
+            for parent in parents:
+                part = part.setdefault(parent, {})
+                if not isinstance(part, dict):
+                    raise BadInput(f"{parent}: in {self.spec} it is {part!r}, not an object")
+            part[leaf] = value
+        return spec
+
+    def _given(self) -> Iterator[tuple[str, Any]]:
+        for option, path, read in _FIELDS:
+            value = getattr(self, option)
+            if value is not None:
+                yield path, read(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _number_or_text(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _names_or_auto(text: str) -> list[str] | str:
+    return text if text == "auto" else _names(text)
+
+
+_FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("name", "name", _same),
+    ("teacher", "teacher.architecture", _same),
+    ("weights", "teacher.weights", _same),
+    ("num_classes", "teacher.num_classes", _same),
+    ("normalize", "teacher.normalize", _same),
+    ("train_epochs", "teacher.training.epochs", _same),
+    ("data", "dataset.source", _same),
+    ("image_size", "dataset.image_size", _number_or_text),
+    ("augment", "dataset.augment", _same),
+    ("budget_flops", "budget.flops", _number_or_text),
+    ("budget_params", "budget.params", _number_or_text),
+    ("trials", "search.trials", _same),
+    ("operators", "search.operators", _names_or_auto),
+    ("granularity", "search.granularity", _same),
+    ("distill_epochs", "distill.epochs", _same),
+    ("finish_epochs", "finish.epochs", _same),
+    ("finalists", "finish.finalists", _same),
+    ("formats", "finish.formats", _names),
+    ("seed", "seed", _same),
+    ("device", "device", _same),
+)
+
+
+def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of SpecOptions as its own options; it gets them as `options`."""
+    own = [
+        each for each in inspect.signature(command).parameters.values() if each.name != "options"
+    ]
+    given = [
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=each.type
+        )
+        for each in fields(SpecOptions)
+    ]
+
+    @functools.wraps(command)
+    def flat(**values: Any) -> None:
+        options = SpecOptions(**{each.name: values.pop(each.name) for each in given})
+        command(options=options, **values)
+
+    flat.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
+    return flat
+
+
+def _read(path: Path) -> Json:
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"--spec: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadInput(f"--spec: {path} is not JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise BadInput(f"--spec: {path} holds no JSON object; a job spec is one")
+    return spec

@@ -1,0 +1,65 @@
+"""Submitting: from the options of a command to a job, or to an inspection without one."""
+
+from typing import Annotated
+
+import typer
+
+from pareconv.service.cli.connection import (
+    SAME_AS_GLOBAL,
+    AsJson,
+    Server,
+    connect,
+    write_json,
+    write_json_line,
+)
+from pareconv.service.cli.local_files import send
+from pareconv.service.cli.spec_options import SpecOptions, with_spec_options
+from pareconv.service.cli.watching import follow
+
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
+
+
+@with_spec_options
+def submit(
+    options: SpecOptions,
+    *,
+    watch: Watch = False,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """Create a job.
+
+    Example: pareconv submit --teacher cifar_resnet8 --data digits --budget-flops 50% --watch
+    """
+    with connect(server) as client:
+        job = send(client, options.to_spec(), client.submit)
+        if as_json:
+            (write_json_line if watch else write_json)(job)
+        elif watch:
+            typer.echo(f"Job {job['id']}")
+        else:
+            typer.echo(
+                f"Job {job['id']} is {job['status']}; `pareconv watch {job['id']}` follows it"
+            )
+        if watch:
+            follow(client, job["id"], as_json=as_json)
+
+
+@with_spec_options
+def inspect(
+    options: SpecOptions, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False
+) -> None:
+    """Show blocks, options and reachable budgets, without a job.
+
+    Example: pareconv inspect --teacher cifar_resnet8 --data digits --budget-flops 50%
+    """
+    with connect(server) as client:
+        inspection = send(client, options.to_spec(), client.inspect)
+    if as_json:
+        write_json(inspection)
+        return
+    from rich.console import Console
+
+    from pareconv.service.cli.inspection_table import inspection_view
+
+    Console().print(inspection_view(inspection))

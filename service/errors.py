@@ -1,0 +1,184 @@
+"""The only table from error class to HTTP status and problem type. The errors know no HTTP."""
+
+import logging
+from http import HTTPStatus
+from typing import NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from pareconv.models.errors import ModelError
+from pareconv.search.errors import InvalidSpec, OutOfMemory, SearchError, TaskDied, TaskTimeout
+from pareconv.service.field_errors import field_errors
+from pareconv.service.problems import TITLES, FieldError, Problem, ProblemResponse
+from pareconv.storage.errors import (
+    Conflict,
+    CorruptFile,
+    FileMissing,
+    InvalidCursor,
+    NotFound,
+    StorageError,
+    TooLarge,
+    Unavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class ServiceError(Exception):
+    """A request cannot be served; the message is for whoever sent it."""
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The key came with another request before."""
+
+
+class Busy(ServiceError):
+    """Too many checks wait for their turn already."""
+
+
+class NotReady(ServiceError):
+    """Something that the service rests on does not work."""
+
+
+class NoSuchStudent(ServiceError):
+    """That trial has no file of that format; the message says which there are."""
+
+
+class ReadOnly(ServiceError):
+    """The dashboard may only be looked at."""
+
+
+class Row(NamedTuple):
+    """The HTTP side of an error class."""
+
+    status: int
+    slug: str
+    field: str | None = None
+    retry_after_seconds: int | None = None
+
+
+TABLE: dict[type[Exception], Row] = {
+    InvalidSpec: Row(422, "invalid-request"),
+    TaskDied: Row(422, "check-crashed"),
+    OutOfMemory: Row(422, "check-crashed"),
+    TaskTimeout: Row(504, "check-timeout"),
+    SearchError: Row(500, "internal-error"),
+    ModelError: Row(422, "unusable-network"),
+    NotFound: Row(404, "not-found"),
+    FileMissing: Row(404, "file-missing"),
+    Conflict: Row(409, "conflict"),
+    InvalidCursor: Row(422, "invalid-request", field="cursor"),
+    TooLarge: Row(413, "too-large"),
+    CorruptFile: Row(500, "corrupt-file"),
+    Unavailable: Row(503, "database-unavailable", retry_after_seconds=5),
+    StorageError: Row(500, "internal-error"),
+    IdempotencyKeyReused: Row(422, "idempotency-key-reused", field="Idempotency-Key"),
+    NoSuchStudent: Row(404, "not-found"),
+    Busy: Row(503, "busy", retry_after_seconds=10),
+    NotReady: Row(503, "not-ready"),
+    ReadOnly: Row(403, "dashboard-read-only"),
+}
+
+_CRASHED = (
+    "the check of this input crashed or ran out of memory; the file is damaged, hostile or too "
+    "large for this server: make a fresh copy of it, or a smaller one"
+)
+_INTERNAL = "an unexpected error, written to the server's log; the request was not carried out"
+
+
+def problem(error: Exception) -> Problem:
+    """What the table says of `error`; nothing of the inside where that says 500."""
+    row = next(TABLE[each] for each in type(error).__mro__ if each in TABLE)
+    detail = _detail(error, row)
+    return Problem(
+        type=f"/problems/{row.slug}",
+        title=TITLES[row.status],
+        status=row.status,
+        detail=detail,
+        errors=_fields(error, row, detail),
+    )
+
+
+def invalid(errors: list[FieldError]) -> ProblemResponse:
+    """The answer to a request with these fields at fault."""
+    detail = "; ".join(f"{each.field}: {each.message}" for each in errors)
+    return ProblemResponse(
+        Problem(
+            type="/problems/invalid-request",
+            title=TITLES[422],
+            status=422,
+            detail=detail,
+            errors=errors,
+        )
+    )
+
+
+def plain_problem(status: int, detail: str) -> Problem:
+    """A problem that comes from HTTP itself, such as an unknown path."""
+    phrase = HTTPStatus(status).phrase
+    slug = phrase.lower().replace(" ", "-")
+    title = TITLES.get(status, phrase)
+    return Problem(type=f"/problems/{slug}", title=title, status=status, detail=detail)
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Give every error that leaves a route its problem."""
+    for error in TABLE:
+        app.add_exception_handler(error, _answer_known)
+    app.add_exception_handler(ValidationError, _answer_invalid)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_unexpected)
+
+
+def _answer_known(_request: Request, error: Exception) -> ProblemResponse:
+    row = next(TABLE[each] for each in type(error).__mro__ if each in TABLE)
+    if row.status == 500:
+        logger.error("request failed", exc_info=error)
+    wait = row.retry_after_seconds
+    headers = None if wait is None else {"retry-after": str(wait)}
+    return ProblemResponse(problem(error), headers=headers)
+
+
+def _answer_invalid(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, ValidationError | RequestValidationError)
+    details = list(error.errors())
+    for each in details:
+        if each["type"] == "json_invalid":
+            reason = each["ctx"]["error"]
+            where = f"at character {each['loc'][-1]}"
+            return ProblemResponse(plain_problem(400, f"the body is not JSON: {reason} {where}"))
+    return invalid(field_errors(details))
+
+
+def _answer_http(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = f"{request.method} {request.url.path}: {detail.lower()}; /docs lists all calls"
+    headers = dict(error.headers) if error.headers else None
+    return ProblemResponse(plain_problem(error.status_code, detail), headers=headers)
+
+
+def _answer_unexpected(_request: Request, _error: Exception) -> ProblemResponse:
+    # Starlette hands the error on to the server, which logs it and then drops the connection.
+    return ProblemResponse(
+        Problem(type="/problems/internal-error", title=TITLES[500], status=500, detail=_INTERNAL),
+        headers={"connection": "close"},
+    )
+
+
+def _detail(error: Exception, row: Row) -> str:
+    if isinstance(error, (TaskDied, OutOfMemory)):
+        return _CRASHED
+    is_internal = row.status == 500 and not isinstance(error, CorruptFile)
+    return _INTERNAL if is_internal else str(error)
+
+
+def _fields(error: Exception, row: Row, detail: str) -> list[FieldError]:
+    if isinstance(error, InvalidSpec):
+        return [FieldError(field=error.field, message=error.message)]
+    return [] if row.field is None else [FieldError(field=row.field, message=detail)]

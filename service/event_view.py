@@ -1,0 +1,44 @@
+"""An event as the API shows it, alone or in a stream. Reads no store."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pareconv.storage.events import Event
+
+
+class EventView(BaseModel):
+    """One thing that happened to a job."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "seq": 41,
+                "level": "info",
+                "type": "trial",
+                "message": "trial 7: accuracy 0.929 at 49.6 % of the FLOPs",
+                "data": {"trial": 7},
+                "created_at": "2026-11-20T19:13:05Z",
+            }
+        },
+    )
+
+    seq: int = Field(description="grows with time; the id in a stream")
+    level: Literal["info", "warning", "error"]
+    type: str
+    message: str
+    data: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        return cls.model_validate(event)
+
+
+class EventPage(BaseModel):
+    """Some events, oldest first."""
+
+    items: list[EventView]
+    next: int | None = Field(description="`after` of the next page; null when there is none yet")

@@ -1,0 +1,176 @@
+"""The front of a job as the API shows it. Changes nothing."""
+
+import hashlib
+import json
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pareconv.service.job_view import Cost
+from pareconv.service.stores import Stores
+from pareconv.service.teacher_view import TeacherView
+from pareconv.storage.artifacts import Artifact
+from pareconv.storage.candidates import Candidate, CandidateState
+from pareconv.storage.jobs import Job, JobStatus
+
+_CONVENTION = "one multiply-add is 1 (fvcore)"
+
+
+class ArtifactView(BaseModel):
+    """A file that a student was exported to."""
+
+    format: str
+    bytes: int
+    sha256: str
+    href: str
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Self:
+        return cls(
+            format=artifact.format,
+            bytes=artifact.size_bytes,
+            sha256=artifact.sha256,
+            href=f"/jobs/{artifact.job_id}/students/{artifact.number}/{artifact.format}",
+        )
+
+
+class Point(BaseModel):
+    """A candidate that no other one dominates. Ratios are of the teacher's cost."""
+
+    trial: int
+    accuracy: float = Field(description="after brief training, on the validation split")
+    accuracy_stderr: float | None
+    flops: int
+    flops_ratio: float | None = Field(description="of FLOPs and additions")
+    adds: int
+    params: int
+    params_ratio: float | None
+    latency_ms: float | None = None
+    plan: dict[str, str]
+    finalist: bool
+    finish_accuracy: float | None = Field(description="of a finalist, on the validation split")
+    test_accuracy: float | None = Field(description="of a finalist, measured once")
+    artifacts: list[ArtifactView]
+
+
+class BudgetView(BaseModel):
+    """The limits as absolute numbers; null where there is none, or it is not known yet."""
+
+    flops: int | None = None
+    params: int | None = None
+    latency_ms: float | None = None
+
+
+_EXAMPLE: dict[str, Any] = {
+    "job": "1m3qjx0y6bq3c8z5w9d2e7f4ga",
+    "status": "running",
+    "objectives": ["accuracy", "flops"],
+    "trials_completed": 31,
+    "flops_convention": _CONVENTION,
+    "budget": {"flops": 20463936, "params": None, "latency_ms": None},
+    "teacher": {
+        "accuracy": 0.941,
+        "test_accuracy": 0.878,
+        "flops": 40927872,
+        "adds": 0,
+        "params": 269722,
+        "latency_ms": None,
+    },
+    "points": [
+        {
+            "trial": 7,
+            "accuracy": 0.929,
+            "accuracy_stderr": 0.004,
+            "flops": 20301000,
+            "flops_ratio": 0.496,
+            "adds": 0,
+            "params": 151000,
+            "params_ratio": 0.56,
+            "latency_ms": None,
+            "plan": {"layer1.0": "svd(ratio=0.5)"},
+            "finalist": True,
+            "finish_accuracy": 0.934,
+            "test_accuracy": 0.871,
+            "artifacts": [
+                {
+                    "format": "onnx",
+                    "bytes": 620000,
+                    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "href": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students/7/onnx",
+                }
+            ],
+        }
+    ],
+}
+
+
+class ParetoView(BaseModel):
+    """The Pareto set of the complete candidates, cheapest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    job: str
+    status: JobStatus
+    objectives: list[str]
+    trials_completed: int
+    flops_convention: str
+    budget: BudgetView
+    teacher: TeacherView | None
+    points: list[Point]
+
+
+def front_view(job: Job, stores: Stores, *, cost: Cost) -> ParetoView:
+    """The front over that cost, with the files of its finalists."""
+    teacher = TeacherView.from_profile(job.profile)
+    artifacts = stores.artifacts.of_job(job.id)
+    return ParetoView(
+        job=job.id,
+        status=job.status,
+        objectives=["accuracy", cost],
+        trials_completed=stores.candidates.counts(job.id)[CandidateState.COMPLETE],
+        flops_convention=_CONVENTION,
+        budget=_budget(job),
+        teacher=teacher,
+        points=[
+            _point(each, teacher, [a for a in artifacts if a.number == each.number])
+            for each in stores.candidates.front(job.id, cost=cost)
+        ],
+    )
+
+
+def front_tag(job: Job, stores: Stores, *, cost: Cost) -> str:
+    """An ETag that changes with anything that `front_view` shows."""
+    profile = job.profile or {}
+    parts = [
+        job.id,
+        job.status,
+        cost,
+        profile.get("teacher"),
+        profile.get("budget"),
+        stores.candidates.version(job.id),
+    ]
+    return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
+
+
+def _budget(job: Job) -> BudgetView:
+    return BudgetView() if job.profile is None else BudgetView(**job.profile["budget"])
+
+
+def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Artifact]) -> Point:
+    assert candidate.accuracy is not None
+    cost = candidate.flops + candidate.adds
+    return Point(
+        trial=candidate.number,
+        accuracy=candidate.accuracy,
+        accuracy_stderr=candidate.accuracy_stderr,
+        flops=candidate.flops,
+        flops_ratio=teacher and teacher.flops_ratio(cost),
+        adds=candidate.adds,
+        params=candidate.params,
+        params_ratio=teacher and teacher.params_ratio(candidate.params),
+        plan=candidate.plan,
+        finalist=candidate.finalist,
+        finish_accuracy=candidate.finish_accuracy,
+        test_accuracy=candidate.test_accuracy,
+        artifacts=[ArtifactView.of(each) for each in artifacts],
+    )

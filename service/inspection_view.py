@@ -1,0 +1,101 @@
+"""An inspection: what a job would find, without making one."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class InspectedTeacher(BaseModel):
+    """The teacher's cost for one image, and which operators of its graph make it up."""
+
+    flops: int
+    adds: int
+    params: int
+    flops_by_operator: dict[str, int | float]
+
+
+class InspectedOption(BaseModel):
+    """One way to rebuild a block. The costs are of the whole network with just this option."""
+
+    option: str
+    flops: int
+    adds: int
+    params: int
+
+
+class InspectedBlock(BaseModel):
+    """A block that may be rebuilt, and how."""
+
+    name: str
+    convs: list[str]
+    options: list[InspectedOption]
+
+
+class LeftOut(BaseModel):
+    """A convolution that stays as it is, and why."""
+
+    name: str
+    reason: str
+
+
+class Range(BaseModel):
+    """The least and the greatest cost that the options can reach."""
+
+    least: int
+    greatest: int
+
+
+class Reachable(BaseModel):
+    flops: Range
+    params: Range
+
+
+class AbsoluteBudget(BaseModel):
+    flops: int | None
+    params: int | None
+
+
+class ImageCounts(BaseModel):
+    train: int
+    test: int
+
+
+_EXAMPLE: dict[str, Any] = {
+    "teacher": {
+        "flops": 12500000,
+        "adds": 0,
+        "params": 78042,
+        "flops_by_operator": {"conv": 12300000, "batch_norm": 190000, "linear": 640},
+    },
+    "classes": ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    "images": {"train": 1437, "test": 360},
+    "image_size": 32,
+    "blocks": [
+        {
+            "name": "layer1.0",
+            "convs": ["layer1.0.conv1", "layer1.0.conv2"],
+            "options": [{"option": "svd(ratio=0.5)", "flops": 9100000, "adds": 0, "params": 75000}],
+        }
+    ],
+    "left_out": [{"name": "conv1", "reason": "the first convolution has 3 input channels"}],
+    "budget": {"flops": 6250000, "params": None},
+    "reachable": {
+        "flops": {"least": 1900000, "greatest": 12500000},
+        "params": {"least": 11000, "greatest": 78042},
+    },
+}
+
+
+class InspectionView(BaseModel):
+    """Teacher, data and budget together: what can be rebuilt, and what that can reach."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    teacher: InspectedTeacher
+    classes: list[str]
+    images: ImageCounts
+    image_size: int = Field(description="side in pixels")
+    blocks: list[InspectedBlock]
+    left_out: list[LeftOut]
+    budget: AbsoluteBudget
+    reachable: Reachable

@@ -1,0 +1,151 @@
+"""A job as the API shows it, put together from its row and its candidates. Changes nothing."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pareconv.service.stores import Stores
+from pareconv.service.teacher_view import TeacherView
+from pareconv.storage.candidates import Candidate
+from pareconv.storage.jobs import Job, JobStatus, Stage
+
+Cost = Literal["flops", "params"]
+
+
+class Counts(BaseModel):
+    """How many candidates are in each state."""
+
+    running: int
+    complete: int
+    stopped: int
+    failed: int
+
+
+class Best(BaseModel):
+    """The most accurate point of the front."""
+
+    trial: int
+    accuracy: float
+    flops: int
+    params: int
+
+
+class Links(BaseModel):
+    """Where more of a job is."""
+
+    pareto: str
+    trials: str
+    events: str
+    dashboard: str
+
+    @classmethod
+    def of(cls, job_id: str) -> Self:
+        base = f"/jobs/{job_id}"
+        return cls(
+            pareto=f"{base}/pareto",
+            trials=f"{base}/trials",
+            events=f"{base}/events",
+            dashboard="/dashboard",
+        )
+
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "1m3qjx0y6bq3c8z5w9d2e7f4ga",
+    "name": "digits at half the FLOPs",
+    "status": "running",
+    "stage": "search",
+    "progress": 0.42,
+    "eta_s": 96.0,
+    "created_at": "2026-11-20T19:10:02Z",
+    "started_at": "2026-11-20T19:10:03Z",
+    "finished_at": None,
+    "error": None,
+    "counts": {"running": 1, "complete": 7, "stopped": 0, "failed": 0},
+    "teacher": {
+        "accuracy": 0.981,
+        "test_accuracy": None,
+        "flops": 12500000,
+        "adds": 0,
+        "params": 78042,
+        "latency_ms": None,
+    },
+    "best": {"trial": 4, "accuracy": 0.972, "flops": 6100000, "params": 39000},
+    "spec": {
+        "teacher": {"architecture": "cifar_resnet8"},
+        "dataset": {"source": "digits"},
+        "budget": {"flops": "50%"},
+    },
+    "links": {
+        "pareto": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/pareto",
+        "trials": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/trials",
+        "events": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/events",
+        "dashboard": "/dashboard",
+    },
+}
+
+
+class JobView(BaseModel):
+    """A job: what it was asked, how far it is, what it has found."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    id: str
+    name: str | None
+    status: JobStatus
+    stage: Stage | None = Field(description="which of the four stages runs, or ran last")
+    progress: float = Field(ge=0, le=1)
+    eta_s: float | None = Field(description="seconds to go, while it runs and can be told")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: dict[str, Any] | None = Field(description="the problem that a failed job ended with")
+    counts: Counts
+    teacher: TeacherView | None = Field(description="null until it is measured")
+    best: Best | None = Field(description="null until a candidate is complete")
+    spec: dict[str, Any] = Field(description="every `auto` resolved, once that is known")
+    links: Links
+
+
+def job_view(job: Job, stores: Stores) -> JobView:
+    """The view of a job as it was read, with its candidates as they are now."""
+    counts = stores.candidates.counts(job.id)
+    front = stores.candidates.front(job.id, cost=cost_of(job))
+    return JobView(
+        id=job.id,
+        name=job.name,
+        status=job.status,
+        stage=job.stage,
+        progress=job.progress,
+        eta_s=_eta_seconds(job),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        error=job.error,
+        counts=Counts(**{state.value: number for state, number in counts.items()}),
+        teacher=TeacherView.from_profile(job.profile),
+        best=_best(front),
+        spec=job.resolved or job.spec,
+        links=Links.of(job.id),
+    )
+
+
+def cost_of(job: Job) -> Cost:
+    """The cost that the job's front is drawn over."""
+    objectives = job.spec["search"]["objectives"]
+    return "params" if objectives[1] == "params" else "flops"
+
+
+def _eta_seconds(job: Job) -> float | None:
+    if job.status is not JobStatus.RUNNING or job.started_at is None or job.progress <= 0:
+        return None
+    elapsed = (datetime.now(UTC) - job.started_at).total_seconds()
+    return max(elapsed, 0.0) * (1 - job.progress) / job.progress
+
+
+def _best(front: list[Candidate]) -> Best | None:
+    if not front:
+        return None
+    last = front[-1]  # along the front, accuracy grows with cost
+    assert last.accuracy is not None
+    return Best(trial=last.number, accuracy=last.accuracy, flops=last.flops, params=last.params)

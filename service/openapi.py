@@ -1,0 +1,32 @@
+"""The OpenAPI document: FastAPI's, with the problem as the one shape of errors."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from pareconv.service.problems import Problem
+
+TAGS = [
+    {"name": "jobs", "description": "Submit a job, follow it, stop it, resume it."},
+    {"name": "results", "description": "The front, every trial, the events, the files."},
+    {"name": "uploads", "description": "Model files and data sets that jobs refer to."},
+    {"name": "catalog", "description": "What can be asked for, and what a job would find."},
+    {"name": "server", "description": "Whether it lives, is ready, and which version it is."},
+]
+
+
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi()` complete: the routes refer to the schema of a problem by name."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            template = "#/components/schemas/{model}"
+            problem = Problem.model_json_schema(ref_template=template)
+            schemas |= problem.pop("$defs")
+            schemas["Problem"] = problem
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

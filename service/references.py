@@ -1,0 +1,49 @@
+"""Who still names a stored file or an upload: what nobody names may go. Changes nothing."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Exists, exists, or_, select
+
+from pareconv.storage.database import Database
+from pareconv.storage.jobs import TERMINAL, Job, JobStatus, JobStore
+from pareconv.storage.tables import ArtifactRow, CandidateRow, DatasetRow, TeacherRow
+from pareconv.storage.uploads import Kind
+
+_PAGE = 100
+
+
+def is_file_named(database: Database, sha256: str) -> bool:
+    """Whether an upload, a candidate's checkpoint or an export is that file."""
+    with database.session(read_only=True) as session:
+        return bool(session.scalar(select(or_(*_namers(sha256)))))
+
+
+def is_uploaded(database: Database, kind: Kind, sha256: str) -> bool:
+    """Whether an upload of that kind is that file."""
+    row = TeacherRow if kind == "teacher" else DatasetRow
+    with database.session(read_only=True) as session:
+        return bool(session.scalar(select(exists().where(row.sha256 == sha256))))
+
+
+def unfinished_job_with(jobs: JobStore, kind: Kind, id: str) -> Job | None:
+    """A job that still needs the upload, if there is one."""
+    return next((job for job in _unfinished(jobs) if f"{kind}:{id}" in _names(job)), None)
+
+
+def _namers(sha256: str) -> list[Exists]:
+    columns = (TeacherRow.sha256, DatasetRow.sha256, ArtifactRow.sha256, CandidateRow.checkpoint)
+    return [exists().where(column == sha256) for column in columns]
+
+
+def _unfinished(jobs: JobStore) -> Iterator[Job]:
+    for status in (each for each in JobStatus if each not in TERMINAL):
+        cursor = None
+        while True:
+            page, cursor = jobs.page(_PAGE, cursor, status)
+            yield from page
+            if cursor is None:
+                break
+
+
+def _names(job: Job) -> set[str | None]:
+    return {job.spec["teacher"].get("weights"), job.spec["dataset"].get("source")}

@@ -1,0 +1,56 @@
+"""Routes of what a job has found: its front and its trials."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from pareconv.service.dependencies import Cursor, InjectedStores, Limit
+from pareconv.service.etags import IfNoneMatch, is_current
+from pareconv.service.front_view import ParetoView, front_tag, front_view
+from pareconv.service.job_view import Cost, cost_of
+from pareconv.service.pages import Page
+from pareconv.service.problems import documented
+from pareconv.service.trial_view import TrialView
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
+
+_COSTS: dict[str, Cost] = {"accuracy,flops": "flops", "accuracy,params": "params"}
+Objectives = Annotated[
+    Literal["accuracy,flops", "accuracy,params"] | None,
+    Query(description="what the front trades off; the job's own by default"),
+]
+
+
+@router.get(
+    "/pareto",
+    summary="Show the front",
+    response_model=ParetoView,
+    responses=documented(404) | {304: {"description": "The front is as the client has it"}},
+)
+def show_front(
+    job_id: str,
+    stores: InjectedStores,
+    response: Response,
+    objectives: Objectives = None,
+    if_none_match: IfNoneMatch = None,
+) -> ParetoView | Response:
+    """The Pareto set of the complete candidates, cheapest first; cheap to poll by its ETag."""
+    job = stores.jobs.get(job_id)
+    cost = cost_of(job) if objectives is None else _COSTS[objectives]
+    # Before what it stands for: a tag that is too old costs one answer, a too new one hides it.
+    etag = front_tag(job, stores, cost=cost)
+    headers = {"etag": etag, "cache-control": "no-cache"}
+    if is_current(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return front_view(job, stores, cost=cost)
+
+
+@router.get("/trials", summary="List every trial", responses=documented(404))
+def list_trials(
+    job_id: str, stores: InjectedStores, limit: Limit = 100, cursor: Cursor = None
+) -> Page[TrialView]:
+    """Every candidate by number, whatever became of it, with the reason where it failed."""
+    stores.jobs.get(job_id)
+    found, following = stores.candidates.page(job_id, limit, cursor)
+    return Page(items=[TrialView.of(each) for each in found], next=following)

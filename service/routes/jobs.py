@@ -1,0 +1,120 @@
+"""Routes of jobs: submit, look, cancel, resume, delete."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from pareconv.service.admission import Admission
+from pareconv.service.dependencies import (
+    Cursor,
+    InjectedIntake,
+    InjectedStores,
+    InjectedTasks,
+    Limit,
+)
+from pareconv.service.job_view import JobView, job_view
+from pareconv.service.pages import Page
+from pareconv.service.problems import documented
+from pareconv.service.submission import InjectedSubmission
+from pareconv.storage.jobs import JobStatus
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+SPEC_EXAMPLE: dict[str, Any] = {
+    "name": "digits at half the FLOPs",
+    "teacher": {"architecture": "cifar_resnet8"},
+    "dataset": {"source": "digits"},
+    "budget": {"flops": "50%"},
+}
+_SPEC = {"$ref": "#/components/schemas/JobSpec"}
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": _SPEC, "example": SPEC_EXAMPLE},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["spec"],
+                "properties": {
+                    "spec": _SPEC,
+                    "model": _FILE | {"description": "weights; becomes `teacher.weights`"},
+                    "data": _FILE | {"description": "zip of images; becomes `dataset.source`"},
+                },
+            },
+            "encoding": {"spec": {"contentType": "application/json"}},
+        },
+    },
+}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="the same key with the same request gives the first job again",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Submit a job",
+    openapi_extra={"requestBody": _BODY},
+    responses=documented(400, 413, 415, 503, 504),
+)
+def create_job(
+    submission: InjectedSubmission,
+    stores: InjectedStores,
+    tasks: InjectedTasks,
+    intake: InjectedIntake,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Check a spec against its teacher and data, then queue the job.
+
+    Send the spec as JSON, or as multipart with the parts `spec`, `model` and `data`: a model and
+    a budget in one call. A refused request leaves nothing behind.
+    """
+    job = Admission(stores, tasks, intake).admit(submission, idempotency_key)
+    response.headers["location"] = f"/jobs/{job.id}"
+    return job_view(job, stores)
+
+
+@router.get("", summary="List the jobs, newest first")
+def list_jobs(
+    stores: InjectedStores,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    status: Annotated[JobStatus | None, Query(description="only jobs of this status")] = None,
+) -> Page[JobView]:
+    found, following = stores.jobs.page(limit, cursor, status)
+    return Page(items=[job_view(job, stores) for job in found], next=following)
+
+
+@router.get("/{job_id}", summary="Show a job", responses=documented(404))
+def show_job(job_id: str, stores: InjectedStores) -> JobView:
+    return job_view(stores.jobs.get(job_id), stores)
+
+
+@router.post("/{job_id}/cancel", summary="Cancel a job", responses=documented(404, 409))
+def cancel_job(job_id: str, stores: InjectedStores) -> JobView:
+    """A waiting job is cancelled at once, a running one as soon as its worker sees it.
+
+    What was found stays, and `/resume` goes on from there. Asking again changes nothing.
+    """
+    return job_view(stores.jobs.cancel(job_id), stores)
+
+
+@router.post("/{job_id}/resume", summary="Resume a job", responses=documented(404, 409))
+def resume_job(job_id: str, stores: InjectedStores) -> JobView:
+    """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
+    job = stores.jobs.resume(job_id)
+    stores.events.append(job.id, "queued", "resumed; waits for a worker")
+    return job_view(job, stores)
+
+
+@router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=documented(404, 409))
+def delete_job(job_id: str, stores: InjectedStores) -> None:
+    """Forget a job that no worker has, with its trials and events."""
+    stores.jobs.delete(job_id)

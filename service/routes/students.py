@@ -1,0 +1,67 @@
+"""Route of a student's files."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse
+
+from pareconv.service.dependencies import InjectedStores
+from pareconv.service.errors import NoSuchStudent
+from pareconv.service.etags import IfNoneMatch, is_current
+from pareconv.service.problems import documented
+from pareconv.service.stores import Stores
+from pareconv.storage.artifacts import Artifact
+
+router = APIRouter(prefix="/jobs/{job_id}/students", tags=["results"])
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "application/octet-stream": {
+                "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
+            }
+        },
+        "description": "The file; its SHA-256 is the `ETag`",
+    },
+    304: {"description": "The file is as the client has it"},
+}
+
+
+@router.get(
+    "/{trial}/{format}",
+    summary="Download a student",
+    response_class=FileResponse,
+    responses=documented(404) | _FILE,
+)
+def download_student(
+    job_id: str,
+    trial: int,
+    format: str,
+    stores: InjectedStores,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A finished student in one of the formats that its job asked for."""
+    artifact = _artifact(stores, job_id, trial, format)
+    headers = {"etag": f'"{artifact.sha256}"', "x-content-type-options": "nosniff"}
+    if is_current(if_none_match, headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        stores.files.local_path(artifact.sha256),
+        filename=artifact.filename,
+        media_type="application/octet-stream",
+        headers=headers,
+    )
+
+
+def _artifact(stores: Stores, job_id: str, trial: int, format: str) -> Artifact:
+    stores.jobs.get(job_id)
+    existing = stores.artifacts.of_job(job_id)
+    for each in existing:
+        if (each.number, each.format) == (trial, format):
+            return each
+    formats = [each.format for each in existing if each.number == trial]
+    if formats:
+        raise NoSuchStudent(f"trial {trial} has no file {format!r}; it has {', '.join(formats)}")
+    trials = sorted({each.number for each in existing})
+    there_are = f"trials with files: {', '.join(map(str, trials))}" if trials else "none has any"
+    raise NoSuchStudent(f"trial {trial} of job {job_id} has no files; {there_are} (yet)")

@@ -1,0 +1,36 @@
+"""How the server is run, on top of where things are remembered. Knows nothing of the routes."""
+
+import os
+
+from pydantic import Field
+
+from pareconv.storage.settings import Settings
+
+
+class ServiceSettings(Settings):
+    """The settings of `pareconv serve`, from the environment (`PARECONV_...`)."""
+
+    host: str = Field(default="127.0.0.1", description="address that the server listens on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port; 0 takes any free one")
+    workers: int = Field(
+        default=1, ge=0, le=256, description="worker processes; 0 only answers requests"
+    )
+    max_upload_bytes: int = Field(
+        default=20_000_000_000, gt=0, description="largest model file or archive"
+    )
+    max_body_bytes: int = Field(
+        default=1_000_000, gt=0, description="largest request body that is not an upload"
+    )
+    dashboard_writable: bool = Field(
+        default=False,
+        description="whether the Optuna dashboard may rename, annotate and delete studies",
+    )
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which another process remembers things in the same places."""
+        return {
+            "PARECONV_HOME": str(self.home),
+            "PARECONV_DATABASE_URL": self.database,
+            "PARECONV_ARTIFACTS_URL": self.artifacts,
+            "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
+        }

@@ -1,0 +1,31 @@
+"""The measured teacher as the API shows it. Reads no store."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+
+class TeacherView(BaseModel):
+    """The measured teacher. Accuracies are shares, 0 to 1; FLOPs are fvcore's for one image."""
+
+    accuracy: float = Field(description="on the validation split", examples=[0.941])
+    test_accuracy: float | None = Field(description="on the test split, once known")
+    flops: int = Field(examples=[40927872])
+    adds: int = Field(description="additions of adder layers, which fvcore does not count")
+    params: int = Field(examples=[269722])
+    latency_ms: float | None = None
+
+    @classmethod
+    def from_profile(cls, profile: dict[str, Any] | None) -> Self | None:
+        return None if profile is None else cls.model_validate(profile["teacher"])
+
+    def flops_ratio(self, flops: int) -> float | None:
+        """The share of the teacher's FLOPs and additions."""
+        return _ratio(flops, self.flops + self.adds)
+
+    def params_ratio(self, params: int) -> float | None:
+        return _ratio(params, self.params)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,61 @@
+"""A candidate as the API shows it, whatever became of it. Reads no store."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pareconv.storage.candidates import Candidate, CandidateState
+
+
+class TrialView(BaseModel):
+    """One plan tried. What is not known (yet) is null."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "trial": 3,
+                "state": "failed",
+                "reason": "the loss became NaN in step 12 of 40",
+                "plan": {"layer1.0": "svd(ratio=0.5)"},
+                "flops": 20301000,
+                "adds": 0,
+                "params": 151000,
+                "accuracy": None,
+                "accuracy_stderr": None,
+                "loss": None,
+                "seconds": None,
+                "images": None,
+                "retry_of": None,
+                "finalist": False,
+                "finish_accuracy": None,
+                "test_accuracy": None,
+                "created_at": "2026-11-20T19:12:40Z",
+                "finished_at": "2026-11-20T19:12:48Z",
+            }
+        },
+    )
+
+    trial: int = Field(validation_alias="number")
+    state: CandidateState
+    reason: str | None = Field(description="why it failed or was stopped")
+    plan: dict[str, str]
+    flops: int
+    adds: int
+    params: int
+    accuracy: float | None
+    accuracy_stderr: float | None
+    loss: float | None
+    seconds: float | None
+    images: int | None = Field(description="images seen in training")
+    retry_of: int | None = Field(description="the trial whose plan is tried once more")
+    finalist: bool
+    finish_accuracy: float | None
+    test_accuracy: float | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Self:
+        return cls.model_validate(candidate)

@@ -1,0 +1,203 @@
+"""Candidates: one row per plan tried, whatever became of it. Knows nothing of how one is tried."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypedDict, Unpack
+
+from sqlalchemy import Select, func, select
+
+from pareconv.storage.candidate_states import CandidateState
+from pareconv.storage.database import Database
+from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
+from pareconv.storage.fronts import pareto_rows
+from pareconv.storage.locking import lock_job
+from pareconv.storage.tables import CandidateRow, JobRow
+from pareconv.storage.values import Value
+
+__all__ = ["Candidate", "CandidateState", "CandidateStore", "Measured"]
+
+
+_CURSOR = re.compile(r"[0-9]{1,9}")
+
+
+class Measured(TypedDict):
+    """What is known of a complete candidate. `accuracy` is on validation, 0 to 1."""
+
+    accuracy: float
+    accuracy_stderr: float
+    loss: float
+    seconds: float
+    images: int
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Value):
+    """A candidate as it was when it was read. Its number is also its trial's number in the study.
+
+    `images` were seen in training; `checkpoint` is the hash of its file; `finish_accuracy` and
+    `test_accuracy` are a finalist's.
+    """
+
+    job_id: str
+    number: int
+    state: CandidateState
+    plan: dict[str, str]
+    flops: int
+    adds: int
+    params: int
+    accuracy: float | None
+    accuracy_stderr: float | None
+    loss: float | None
+    seconds: float | None
+    images: int | None
+    reason: str | None
+    retry_of: int | None
+    checkpoint: str | None
+    finalist: bool
+    finish_accuracy: float | None
+    test_accuracy: float | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class CandidateStore:
+    """The candidates of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        job_id: str,
+        plan: dict[str, str],
+        *,
+        flops: int,
+        adds: int,
+        params: int,
+        retry_of: int | None = None,
+    ) -> Candidate:
+        """Add a running candidate with the job's next number, from 0 without gaps."""
+        with self._database.session() as session:
+            job = lock_job(session, job_id)
+            job.candidates_version += 1
+            last = select(func.max(CandidateRow.number)).where(CandidateRow.job_id == job_id)
+            number = session.scalar(last)
+            row = CandidateRow(
+                job_id=job_id,
+                number=0 if number is None else number + 1,
+                state=CandidateState.RUNNING,
+                plan=plan,
+                flops=flops,
+                adds=adds,
+                params=params,
+                retry_of=retry_of,
+                finalist=False,
+                created_at=self._database.now(session),
+            )
+            session.add(row)
+            session.flush()
+            return Candidate.from_row(row)
+
+    def complete(self, job_id: str, number: int, **measured: Unpack[Measured]) -> bool:
+        """End a running candidate with what was measured; False when it was not running."""
+        return self._end(job_id, number, state=CandidateState.COMPLETE, **measured)
+
+    def fail(self, job_id: str, number: int, reason: str) -> bool:
+        """End a running candidate with the reason why; False when it was not running."""
+        return self._end(job_id, number, state=CandidateState.FAILED, reason=reason)
+
+    def finish(
+        self, job_id: str, number: int, *, finish_accuracy: float, test_accuracy: float
+    ) -> None:
+        """Make a complete candidate a finalist; Conflict when it is not complete."""
+        with self._database.session() as session:
+            job = lock_job(session, job_id)
+            row = session.get(CandidateRow, (job_id, number))
+            if row is None:
+                raise NotFound("candidate", f"{job_id}/{number}")
+            if row.state is not CandidateState.COMPLETE:
+                raise Conflict(
+                    f"candidate {number} of job {job_id} is {row.state}; "
+                    "only a complete one can be finished"
+                )
+            row.finalist = True
+            row.finish_accuracy = finish_accuracy
+            row.test_accuracy = test_accuracy
+            job.candidates_version += 1
+
+    def get(self, job_id: str, number: int) -> Candidate:
+        with self._database.session(read_only=True) as session:
+            row = session.get(CandidateRow, (job_id, number))
+            if row is None:
+                raise NotFound("candidate", f"{job_id}/{number}")
+            return Candidate.from_row(row)
+
+    def all(self, job_id: str) -> list[Candidate]:
+        """Every candidate of the job by number."""
+        return self._read(_of(job_id))
+
+    def running(self, job_id: str) -> list[Candidate]:
+        """The running candidates of the job by number."""
+        return self._read(_of(job_id).where(CandidateRow.state == CandidateState.RUNNING))
+
+    def page(
+        self, job_id: str, limit: int, cursor: str | None = None
+    ) -> tuple[list[Candidate], str | None]:
+        """Up to `limit` candidates by number, and the cursor of the next page if there is one."""
+        query = _of(job_id)
+        if cursor is not None:
+            if not _CURSOR.fullmatch(cursor):
+                raise InvalidCursor(cursor)
+            query = query.where(CandidateRow.number > int(cursor))
+        # One row more than asked tells whether a next page exists.
+        found = self._read(query.limit(limit + 1))
+        page = found[:limit]
+        return page, str(page[-1].number) if len(found) > limit else None
+
+    def counts(self, job_id: str) -> dict[CandidateState, int]:
+        """How many candidates the job has in each state, those with none included."""
+        query = (
+            select(CandidateRow.state, func.count())
+            .where(CandidateRow.job_id == job_id)
+            .group_by(CandidateRow.state)
+        )
+        counts = dict.fromkeys(CandidateState, 0)
+        with self._database.session(read_only=True) as session:
+            for state, count in session.execute(query):
+                counts[state] = count
+        return counts
+
+    def front(self, job_id: str, *, cost: Literal["flops", "params"] = "flops") -> list[Candidate]:
+        """The Pareto set of the complete candidates, cheapest first; `flops` counts adds too."""
+        return self._read(pareto_rows(job_id, cost))
+
+    def version(self, job_id: str) -> str:
+        """A text that changes whenever a candidate of the job, or an artifact of one, changes."""
+        query = select(JobRow.candidates_version).where(JobRow.id == job_id)
+        with self._database.session(read_only=True) as session:
+            version = session.scalar(query)
+        if version is None:
+            raise NotFound("job", job_id)
+        return str(version)
+
+    def _end(self, job_id: str, number: int, **values: Any) -> bool:
+        with self._database.session() as session:
+            job = lock_job(session, job_id)
+            row = session.get(CandidateRow, (job_id, number))
+            if row is None or row.state is not CandidateState.RUNNING:
+                return False
+            for name, value in values.items():
+                setattr(row, name, value)
+            row.finished_at = self._database.now(session)
+            job.candidates_version += 1
+            return True
+
+    def _read(self, query: Select[CandidateRow]) -> list[Candidate]:
+        with self._database.session(read_only=True) as session:
+            return [Candidate.from_row(row) for row in session.scalars(query)]
+
+
+def _of(job_id: str) -> Select[CandidateRow]:
+    return select(CandidateRow).where(CandidateRow.job_id == job_id).order_by(CandidateRow.number)

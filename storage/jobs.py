@@ -1,0 +1,241 @@
+"""Jobs: created, claimed by workers through leases, moved from status to status, deleted.
+
+The contract, the same on every database:
+
+- A status changes only as `ALLOWED` says, and each change is atomic: of two who ask for
+  contradicting ones, the second gets a Conflict that names what the job has become.
+- A running job belongs to the worker that claimed it, until its lease ends: by `release`, by
+  running out, or with the job. Who no longer holds the lease can write nothing as its owner.
+- Values returned are copies.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from pareconv.storage import leases, transitions
+from pareconv.storage.database import Database
+from pareconv.storage.errors import Conflict, NotFound
+from pareconv.storage.job_states import (
+    ACTIVE,
+    ALLOWED,
+    IDEMPOTENT,
+    TERMINAL,
+    JobStatus,
+    Stage,
+)
+from pareconv.storage.locking import find_and_lock, lock_job
+from pareconv.storage.pages import newest_first
+from pareconv.storage.tables import JobRow
+from pareconv.storage.values import Value
+
+__all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Value):
+    """A job as it was when it was read. `progress` is 0 to 1, `error` the problem it failed by."""
+
+    id: str
+    name: str | None
+    status: JobStatus
+    stage: Stage | None
+    progress: float
+    spec: dict[str, Any]
+    resolved: dict[str, Any] | None
+    profile: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    lease_owner: str | None
+    lease_expires_at: datetime | None
+    claims: int
+
+
+class JobStore:
+    """The jobs of one database. A method that returns a job raises NotFound for an unknown id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        spec: dict[str, Any],
+        *,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        request_hash: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Queue a job; the bool tells whether it is new.
+
+        The same key with the same hash gives the job of the first request, with another hash a
+        Conflict.
+        """
+        row = JobRow(
+            name=name,
+            status=JobStatus.QUEUED,
+            progress=0.0,
+            spec=spec,
+            claims=0,
+            candidates_version=0,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+        )
+        try:
+            return self._insert(row), True
+        except IntegrityError:  # only the key can be there already
+            return self._first(idempotency_key, request_hash), False
+
+    def get(self, id: str) -> Job:
+        with self._database.session(read_only=True) as session:
+            row = session.get(JobRow, id)
+            if row is None:
+                raise NotFound("job", id)
+            return Job.from_row(row)
+
+    def page(
+        self, limit: int, cursor: str | None = None, status: JobStatus | None = None
+    ) -> tuple[list[Job], str | None]:
+        """Up to `limit` jobs, newest first, and the cursor of the next page if there is one."""
+        query = select(JobRow)
+        if status is not None:
+            query = query.where(JobRow.status == status)
+        with self._database.session(read_only=True) as session:
+            rows, following = newest_first(session, query, JobRow.id, limit=limit, cursor=cursor)
+            return [Job.from_row(row) for row in rows], following
+
+    def claim(self, owner: str, lease_seconds: float) -> Job | None:
+        """Give `owner` the oldest job that waits for a worker, or None.
+
+        A queued job starts running. One whose worker's lease has run out keeps its status, so that
+        the new worker sees what had been asked of the old one.
+        """
+        with self._database.session() as session:
+            now = self._database.now(session)
+            query = select(JobRow).where(leases.waits_for_worker(now)).order_by(JobRow.id).limit(1)
+            row = session.scalar(query.with_for_update(skip_locked=True, key_share=True))
+            if row is None:
+                return None
+            if row.status is JobStatus.QUEUED:
+                transitions.move(row, JobStatus.RUNNING, now=now)
+            row.updated_at = now
+            leases.grant(row, owner, now=now, seconds=lease_seconds)
+            row.claims += 1
+            return Job.from_row(row)
+
+    def renew(self, id: str, owner: str, lease_seconds: float) -> JobStatus | None:
+        """Prolong the lease and tell the job's status; None when `owner` no longer holds it."""
+        with self._held(id, owner) as (row, now):
+            if row is None:
+                return None
+            leases.grant(row, owner, now=now, seconds=lease_seconds)
+            return row.status
+
+    def release(self, id: str, owner: str) -> bool:
+        """Give the lease up, so that another worker goes on at once; False if it was lost."""
+        with self._held(id, owner) as (row, now):
+            if row is None:
+                return False
+            leases.drop(row)
+            row.updated_at = now
+            return True
+
+    def update(
+        self,
+        id: str,
+        *,
+        owner: str,
+        stage: Stage | None = None,
+        progress: float | None = None,
+        resolved: dict[str, Any] | None = None,
+        profile: dict[str, Any] | None = None,
+    ) -> bool:
+        """Write what is given; False, and nothing, when `owner` no longer holds the lease."""
+        given = {"stage": stage, "progress": progress, "resolved": resolved, "profile": profile}
+        with self._held(id, owner) as (row, now):
+            if row is None:
+                return False
+            for name, value in given.items():
+                if value is not None:
+                    setattr(row, name, value)
+            row.updated_at = now
+            return True
+
+    def transition(
+        self,
+        id: str,
+        to: JobStatus,
+        *,
+        owner: str | None = None,
+        error: dict[str, Any] | None = None,
+    ) -> Job:
+        """Move the job to `to`; with `owner`, only while that worker holds its lease.
+
+        Asking to pause or cancel what already is so changes nothing. Raises Conflict, which names
+        the current status and what it allows, for a move that `ALLOWED` does not have.
+        """
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            now = self._database.now(session)
+            if owner is not None and not leases.is_held(row, owner, now):
+                raise Conflict(f"worker {owner!r} no longer holds job {id}, which is {row.status}")
+            if not (row.status is to and to in IDEMPOTENT):
+                transitions.move(row, to, now=now, error=error)
+            return Job.from_row(row)
+
+    def cancel(self, id: str) -> Job:
+        """Cancel a job: at once when no worker has it, else by asking its worker."""
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            transitions.cancel(row, self._database.now(session))
+            return Job.from_row(row)
+
+    def resume(self, id: str) -> Job:
+        """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            transitions.resume(row, self._database.now(session))
+            return Job.from_row(row)
+
+    def delete(self, id: str) -> None:
+        """Forget a job with its events, candidates and artifact rows, unless a worker has it."""
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            if row.status in ACTIVE:
+                raise Conflict(
+                    f"job {id} is {row.status}; cancel it and wait until it is cancelled"
+                )
+            session.delete(row)
+
+    def _insert(self, row: JobRow) -> Job:
+        with self._database.session() as session:
+            row.created_at = row.updated_at = self._database.now(session)
+            session.add(row)
+            session.flush()
+            return Job.from_row(row)
+
+    def _first(self, idempotency_key: str | None, request_hash: str | None) -> Job:
+        with self._database.session(read_only=True) as session:
+            query = select(JobRow).where(JobRow.idempotency_key == idempotency_key)
+            row = session.scalars(query).one()
+            if row.request_hash != request_hash:
+                raise Conflict(
+                    f"idempotency key {idempotency_key!r} was used for another request, which made "
+                    f"job {row.id}; send a new key with a new request"
+                )
+            return Job.from_row(row)
+
+    @contextmanager
+    def _held(self, id: str, owner: str) -> Iterator[tuple[JobRow | None, datetime]]:
+        """The job's locked row while `owner` holds its lease, else None; and the time."""
+        with self._database.session() as session:
+            row = find_and_lock(session, id)
+            now = self._database.now(session)
+            yield (row if row is not None and leases.is_held(row, owner, now) else None), now

@@ -1,0 +1,152 @@
+"""The tables. Rows never leave this package: what leaves it are frozen values."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    String,
+    Text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pareconv.storage.candidate_states import CandidateState
+from pareconv.storage.columns import ID, JSON_VALUE, SEQUENCE, SHA256, UtcDateTime, word
+from pareconv.storage.ids import new_id
+from pareconv.storage.job_states import JobStatus, Stage
+
+Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it so
+        datetime: UtcDateTime(),
+        Json: JSON_VALUE,
+        dict[str, str]: JSON_VALUE,
+        str: Text(),
+        float: Double(),
+        JobStatus: word(JobStatus),
+        Stage: word(Stage),
+        CandidateState: word(CandidateState),
+    }
+
+
+class JobRow(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "status", "id"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    name: Mapped[str | None]
+    status: Mapped[JobStatus]
+    stage: Mapped[Stage | None]
+    progress: Mapped[float]
+    spec: Mapped[Json]
+    resolved: Mapped[Json | None]
+    profile: Mapped[Json | None]
+    error: Mapped[Json | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    claims: Mapped[int]
+    candidates_version: Mapped[int]
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    request_hash: Mapped[str | None]
+
+
+def _of_job(*, primary_key: bool = False) -> Mapped[str]:
+    return mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=primary_key)
+
+
+class EventRow(Base):
+    __tablename__ = "job_events"
+    # A number is never used twice, so that "after 41" keeps its meaning when a job is deleted.
+    __table_args__ = (Index(None, "job_id", "seq"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(SEQUENCE, primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = _of_job()
+    level: Mapped[str] = mapped_column(String(16))
+    type: Mapped[str]
+    message: Mapped[str]
+    data: Mapped[Json]
+    created_at: Mapped[datetime]
+
+
+class CandidateRow(Base):
+    __tablename__ = "candidates"
+    __table_args__ = (Index(None, "job_id", "state"),)
+
+    job_id: Mapped[str] = _of_job(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    state: Mapped[CandidateState]
+    plan: Mapped[dict[str, str]]
+    flops: Mapped[int] = mapped_column(BigInteger)
+    adds: Mapped[int] = mapped_column(BigInteger)
+    params: Mapped[int] = mapped_column(BigInteger)
+    accuracy: Mapped[float | None]
+    accuracy_stderr: Mapped[float | None]
+    loss: Mapped[float | None]
+    seconds: Mapped[float | None]
+    images: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str | None]
+    retry_of: Mapped[int | None]
+    checkpoint: Mapped[str | None] = mapped_column(SHA256)
+    finalist: Mapped[bool]
+    finish_accuracy: Mapped[float | None]
+    test_accuracy: Mapped[float | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class ArtifactRow(Base):
+    __tablename__ = "artifacts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["job_id", "number"], ["candidates.job_id", "candidates.number"], ondelete="CASCADE"
+        ),
+    )
+
+    job_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    format: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sha256: Mapped[str] = mapped_column(SHA256)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    filename: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class UploadRow(Base):
+    """What teachers and data sets have in common: a file that somebody sent, and what is in it."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    name: Mapped[str]
+    filename: Mapped[str]
+    sha256: Mapped[str] = mapped_column(SHA256, unique=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    summary: Mapped[Json]
+    created_at: Mapped[datetime]
+
+
+class TeacherRow(UploadRow):
+    __tablename__ = "teachers"
+
+
+class DatasetRow(UploadRow):
+    __tablename__ = "datasets"

@@ -1,0 +1,46 @@
+"""Transitions: what else changes in a job's row when its status does. Knows not who asks."""
+
+from datetime import datetime
+from typing import Any
+
+from pareconv.storage import leases
+from pareconv.storage.errors import Conflict
+from pareconv.storage.job_states import ACTIVE, ALLOWED, RESUMABLE, TERMINAL, JobStatus
+from pareconv.storage.tables import JobRow
+
+
+def move(row: JobRow, to: JobStatus, *, now: datetime, error: dict[str, Any] | None = None) -> None:
+    """Give the job its next status; Conflict when `ALLOWED` does not have the move."""
+    if to not in ALLOWED[row.status]:
+        raise Conflict(
+            f"job {row.id} is {row.status} and cannot become {to}; "
+            f"from there it can become {_listed(ALLOWED[row.status])}"
+        )
+    row.status = to
+    row.error = error
+    row.updated_at = now
+    row.finished_at = now if to in TERMINAL else None
+    if to is JobStatus.RUNNING:
+        row.started_at = row.started_at or now
+    if to not in ACTIVE:
+        leases.drop(row)
+
+
+def cancel(row: JobRow, now: datetime) -> None:
+    """Cancel at once when no worker has the job, else ask its worker; nothing when so already."""
+    if row.status in {JobStatus.CANCELLING, JobStatus.CANCELLED}:
+        return
+    move(row, JobStatus.CANCELLING if row.status in ACTIVE else JobStatus.CANCELLED, now=now)
+
+
+def resume(row: JobRow, now: datetime) -> None:
+    """Queue again; Conflict unless the job is paused, failed or cancelled."""
+    if row.status not in RESUMABLE:
+        raise Conflict(
+            f"job {row.id} is {row.status}; only a job that is {_listed(RESUMABLE)} can be resumed"
+        )
+    move(row, JobStatus.QUEUED, now=now)
+
+
+def _listed(statuses: frozenset[JobStatus]) -> str:
+    return " or ".join(sorted(statuses))

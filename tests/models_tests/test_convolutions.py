@@ -1,0 +1,277 @@
+"""The contract of a cheap convolution, over every registered operator and option."""
+
+import io
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pareconv.models.convolutions.base import CheapConv, count_dense
+from pareconv.models.convolutions.registry import OPERATORS, operator, options, refusal, registered
+from pareconv.models.cost import count
+from pareconv.models.errors import PlanError
+from pareconv.models.graph import CanonicalTracer
+from pareconv.models.plan import Option
+
+OPTIONS = options(sorted(OPERATORS))
+GEOMETRIES: dict[str, dict[str, Any]] = {
+    "plain": {"kernel_size": 3, "padding": 1, "bias": False},
+    "bias": {"kernel_size": 3, "padding": 1, "bias": True},
+    "strided": {"kernel_size": 3, "padding": 1, "stride": 2},
+    "oblong-stride": {"kernel_size": 3, "padding": 1, "stride": (1, 2)},
+    "dilated": {"kernel_size": 3, "padding": 2, "dilation": 2},
+    "unpadded": {"kernel_size": 3},
+    "overpadded": {"kernel_size": 3, "padding": 3},
+    "large": {"kernel_size": 5, "padding": 2, "stride": 2},
+    "oblong": {"kernel_size": (3, 5), "padding": (1, 2)},
+    "even": {"kernel_size": 2, "stride": 2},
+    "reflect": {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+    "circular": {"kernel_size": 3, "padding": 1, "padding_mode": "circular"},
+    "1x1": {"kernel_size": 1},
+    "1x1-strided": {"kernel_size": 1, "stride": 2},
+}
+
+
+def dense(geometry: str, inputs: int = 16, outputs: int = 32) -> nn.Conv2d:
+    torch.manual_seed(0)
+    return nn.Conv2d(inputs, outputs, **GEOMETRIES[geometry])
+
+
+def build(conv: nn.Conv2d, option: Option, inputs: Tensor | None = None) -> CheapConv:
+    torch.manual_seed(0)
+    return operator(option.operator).from_conv(conv, inputs, **option.kwargs)
+
+
+def replaceable() -> list[Any]:
+    cases = itertools.product(OPTIONS, GEOMETRIES)
+    return [
+        pytest.param(option, geometry, id=f"{option}-{geometry}")
+        for option, geometry in cases
+        if refusal(dense(geometry), option) is None
+    ]
+
+
+def relative_error(module: nn.Module, conv: nn.Conv2d, x: Tensor) -> float:
+    with torch.no_grad():
+        target = conv(x)
+        return float((module.eval()(x) - target).square().mean() / target.var())
+
+
+def test_every_operator_replaces_a_plain_convolution() -> None:
+    usable = {option.operator for option in OPTIONS if refusal(dense("plain"), option) is None}
+    assert usable == set(OPERATORS)
+
+
+@pytest.mark.parametrize(("option", "geometry"), replaceable())
+def test_same_output_shape_and_cheaper(option: Option, geometry: str) -> None:
+    conv = dense(geometry)
+    module = build(conv, option)
+    for size in ((17, 20), (9, 9)):
+        x = torch.randn(2, 16, *size)
+        assert module(x).shape == conv(x).shape
+    before, after = count(conv, 1, 16, 24, 24), count(module, 1, 16, 24, 24)
+    assert after.flops + after.adds < before.flops
+    assert after.params < before.params
+
+
+@pytest.mark.parametrize(("option", "geometry"), replaceable())
+def test_bias_only_where_the_source_has_one(option: Option, geometry: str) -> None:
+    conv = dense(geometry)
+    x = torch.zeros(1, 16, 12, 12)
+    constant = build(conv, option).eval()(x)
+    # Without a bias a linear layer maps zero to zero; batch norms of a fresh layer do too.
+    assert bool(constant.any()) == (conv.bias is not None)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_trains_under_autocast(option: Option) -> None:
+    module = build(dense("bias"), option).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = module(torch.randn(4, 16, 8, 8)).float().square().mean()
+    loss.backward()
+    gradients = [parameter.grad for parameter in module.parameters()]
+    assert gradients
+    assert all(grad is not None and bool(grad.isfinite().all()) for grad in gradients)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_state_round_trips(option: Option) -> None:
+    conv, x = dense("bias"), torch.randn(2, 16, 9, 9)
+    first, second = build(conv, option).eval(), operator(option.operator)(conv, **option.kwargs)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    torch.testing.assert_close(second.eval()(x), first(x))
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_keeps_mode_device_and_dtype(option: Option) -> None:
+    conv = dense("bias").double().eval()
+    module = build(conv, option)
+    assert not any(part.training for part in module.modules())
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_is_one_leaf_to_fx(option: Option) -> None:
+    network = nn.Sequential(build(dense("plain"), option), nn.ReLU())
+    graph = CanonicalTracer().trace(network)
+    assert [node.target for node in graph.nodes if node.op == "call_module"] == ["0", "1"]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_exports_as_standard_operators(option: Option) -> None:
+    module, x = build(dense("strided"), option).eval(), torch.randn(2, 16, 12, 12)
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(module, (x,), dynamic_shapes=({0: batch},))
+    larger = torch.randn(5, 16, 12, 12)
+    torch.testing.assert_close(program.module()(larger), module(larger))
+    targets = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert all(target.startswith("aten.") for target in targets), targets
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+@pytest.mark.parametrize("geometry", ["bias", "strided"])
+def test_closed_form_beats_random_on_unseen_activations(
+    option: Option, geometry: str, activations: Tensor
+) -> None:
+    conv = dense(geometry, inputs=16)
+    seen, unseen = activations[:48, :16], activations[48:, :16]
+    torch.manual_seed(0)
+    random = operator(option.operator)(conv, **option.kwargs)
+    from_weights = relative_error(build(conv, option), conv, unseen)
+    from_both = relative_error(build(conv, option, seen), conv, unseen)
+    assert from_both < 0.8 * relative_error(random, conv, unseen)
+    assert from_both < from_weights
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_refuses_what_is_grouped_already(option: Option) -> None:
+    conv = nn.Conv2d(16, 32, 3, groups=4)
+    reason = refusal(conv, option)
+    assert reason is not None
+    assert "groups=4" in reason
+    with pytest.raises(ValueError, match="groups=4"):
+        operator(option.operator).from_conv(conv, **option.kwargs)
+
+
+@pytest.mark.parametrize(
+    ("option", "conv", "reason"),
+    [
+        ("group_pointwise(groups=4)", nn.Conv2d(18, 32, 3), "does not divide the 18 input"),
+        ("hetconv(parts=4)", nn.Conv2d(16, 18, 3), "does not divide the 18 output"),
+        ("shift", nn.Conv2d(8, 32, 3), "fewer than the 9 taps"),
+        ("svd(ratio=0.5)", nn.Conv2d(16, 32, (1, 5)), "no two directions"),
+        ("bottleneck(reduction=2)", nn.Conv2d(4, 64, 3), "above the 4 inputs"),
+        ("ghost(ratio=4)", nn.Conv2d(16, 3, 3), "exceeds the 3 output channels"),
+        ("pointwise", nn.Conv2d(16, 32, 1), "already 1x1"),
+        ("depthwise", nn.Conv2d(16, 32, 4, padding="same"), "padding='same' pads unevenly"),
+        ("depthwise", nn.Conv2d(16, 1, 3), "not cheaper"),
+        ("svd(ratio=2.0)", nn.Conv2d(16, 32, 3), "ratio=2.0 is outside 0.01 to 1.0"),
+        ("group_pointwise(groups=2.5)", nn.Conv2d(16, 32, 3), "not a whole number"),
+        ("group_pointwise", nn.Conv2d(16, 32, 3), "takes the hyper-parameters groups, got none"),
+    ],
+)
+def test_refusals_name_value_and_limit(option: str, conv: nn.Conv2d, reason: str) -> None:
+    found = refusal(conv, Option.parse(option))
+    assert found is not None
+    assert reason in found
+
+
+def test_svd_is_exact_at_full_rank() -> None:
+    conv = dense("bias", inputs=8, outputs=8)
+    module = operator("svd")(conv, ratio=1.0)
+    module.vertical = nn.Conv2d(8, 24, (3, 1), padding=(1, 0), bias=False)
+    module.horizontal = nn.Conv2d(24, 8, (1, 3), padding=(0, 1))
+    with torch.no_grad():
+        module._imitate(conv, None)
+    assert relative_error(module, conv, torch.randn(2, 8, 9, 9)) < 1e-8
+
+
+@pytest.mark.parametrize("geometry", ["bias", "strided", "dilated", "reflect"])
+@pytest.mark.parametrize("option", ["depthwise", "group_pointwise(groups=4)"])
+def test_group_start_recovers_a_separable_kernel(option: str, geometry: str) -> None:
+    conv = dense(geometry)
+    separable = build(conv, Option.parse(option))
+    with torch.no_grad():
+        spatial = separable.spatial.weight
+        full = torch.zeros(16, 16, 3, 3)
+        width = 16 // separable.spatial.groups
+        for channel in range(16):
+            start = channel // width * width
+            full[channel, start : start + width] = spatial[channel]
+        conv.weight.copy_(
+            torch.einsum("om,mihw->oihw", separable.pointwise.weight[:, :, 0, 0], full)
+        )
+    rebuilt = build(conv, Option.parse(option))
+    assert relative_error(rebuilt, conv, torch.randn(2, 16, 9, 9)) < 1e-8
+
+
+@pytest.mark.parametrize("geometry", ["bias", "strided", "dilated", "unpadded", "even"])
+def test_shift_reads_the_taps_of_the_paper(geometry: str) -> None:
+    """Channel c < 18 of 20 reads tap c % 9 of a 3 x 3 window; the last two read the centre."""
+    conv = dense(geometry, inputs=20)
+    kh, kw = conv.kernel_size
+    taps = kh * kw
+    full = 20 // taps * taps
+    shift = operator("shift").from_conv(conv)
+    with torch.no_grad():
+        conv.weight.zero_()
+        order = [c for tap in range(taps) for c in range(tap, full, taps)] + list(range(full, 20))
+        for position, channel in enumerate(order):
+            tap = divmod(channel % taps, kw) if channel < full else ((kh - 1) // 2, (kw - 1) // 2)
+            conv.weight[:, channel, tap[0], tap[1]] = shift.pointwise.weight[:, position, 0, 0]
+    assert relative_error(shift, conv, torch.randn(2, 20, 12, 11)) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("option", "params", "multiply_adds"),
+    # methods.md 6.1 at Ci = 16, Co = 32, k = 3, s = 2, 24 x 24 in, 12 x 12 out, without bias.
+    [
+        ("group_pointwise(groups=4)", 16 * 16 * 9 // 4 + 16 * 32, (576 + 512) * 144),
+        ("depthwise", 16 * 9 + 16 * 32, (144 + 512) * 144),
+        ("shift", 16 * 32, 512 * 144),
+        ("pointwise", 16 * 32, 512 * 144),
+        ("ghost(ratio=2)", 16 * 16 * 9 + 16 * 9, (2304 + 144) * 144),
+        ("ghost(ratio=4)", 16 * 8 * 9 + 3 * 8 * 9, (1152 + 216) * 144),
+        ("hetconv(parts=4)", 16 * 32 * 9 // 4 + 16 * 32, (1152 + 512) * 144),
+        ("svd(ratio=0.5)", 16 * 3 * (16 + 32), 16 * 3 * (16 * 12 * 24 + 32 * 144)),
+        (
+            "bottleneck(reduction=4)",
+            16 * 8 + 64 * 9 + 8 * 32 + 4 * 8,
+            16 * 8 * 576 + (64 * 9 + 8 * 32) * 144 + 2 * 8 * (576 + 144),
+        ),
+    ],
+)
+def test_costs_are_the_closed_forms(option: str, params: int, multiply_adds: int) -> None:
+    conv = nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False)
+    parsed = Option.parse(option)
+    cost = operator(parsed.operator).count(conv, (24, 24), **parsed.kwargs)
+    assert (cost.params, cost.flops) == (params, multiply_adds)
+    assert count_dense(conv, (24, 24)).flops == 16 * 32 * 9 * 144
+
+
+def test_unknown_operator_lists_the_known_ones() -> None:
+    with pytest.raises(
+        PlanError, match=r"unknown operator 'winograd'; known: bottleneck, depthwise"
+    ):
+        operator("winograd")
+
+
+def test_two_operators_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two operators are named 'shift'"):
+        registered(OPERATORS["shift"], OPERATORS["shift"])
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_every_operator_documents_itself(name: str) -> None:
+    described = OPERATORS[name]
+    assert described.summary
+    assert described.formula
+    assert described.source
+    for hyper in described.hyper:
+        assert all(hyper.low <= value <= hyper.high for value in hyper.grid)
+        assert hyper.description

@@ -1,0 +1,170 @@
+"""The search space: exact additive costs for every operator on every teacher family."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import fx
+
+from pareconv.models.convolutions.registry import OPERATORS
+from pareconv.models.cost import count
+from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.errors import PlanError
+from pareconv.models.graph import canonical
+from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.models.rewriting import rewrite
+from pareconv.models.space import Scope, find_space
+from pareconv.models.teachers.architectures import Architecture, architecture, architectures
+
+EVERYTHING = sorted(OPERATORS)
+
+# The smallest member of each family by parameters; all others are run by `make test-slow`.
+SMALLEST = [
+    "alexnet", "cifar_mobilenet_v2", "cifar_resnet8", "cifar_resnet8_b", "cifar_vgg16_bn",
+    "cifar_wrn_40_2", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s",
+    "googlenet", "inception_v3", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
+    "regnet_y_400mf", "regnet_x_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5",
+    "squeezenet1_1", "vgg11", "wide_resnet50_2",
+]  # fmt: skip
+LARGEST_PARAMS = 100_000_000
+
+
+def size_of(known: Architecture) -> int:
+    return max(32, known.min_size)
+
+
+def check_network(known: Architecture) -> None:
+    """Discovery, every operator everywhere it applies, exact cost, one finite training step."""
+    torch.manual_seed(0)
+    network = canonical(known.build(10))
+    shape = (1, 3, size_of(known), size_of(known))
+    space = find_space(network, shape, Scope(EVERYTHING))
+    assert space.blocks, space.left_out
+    for name in EVERYTHING:
+        plan = _uniform(space.table, name)
+        if plan:
+            student = rewrite(network, plan)
+            assert count(student, *shape) == space.table.cost(plan), name
+            _train_one_step(student, shape)
+
+
+def _uniform(table: CostTable, operator: str) -> Plan:
+    """The last option of the operator in every block that has one."""
+    return Plan(
+        {
+            block: option
+            for block, options in table.changes.items()
+            for option in options
+            if option.operator == operator
+        }
+    )
+
+
+def _train_one_step(student: fx.GraphModule, shape: tuple[int, ...]) -> None:
+    loss = F.cross_entropy(student.train()(torch.randn(2, *shape[1:])), torch.tensor([0, 1]))
+    loss.backward()
+    gradients = [p.grad for p in student.parameters() if p.grad is not None]
+    assert gradients
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_smallest_of_each_family(name: str) -> None:
+    check_network(architecture(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [each.name for each in architectures() if each.name not in SMALLEST]
+)
+def test_every_network(name: str) -> None:
+    known = architecture(name)
+    with torch.device("meta"):
+        params = sum(parameter.numel() for parameter in known.build(10).parameters())
+    if params <= LARGEST_PARAMS:
+        check_network(known)
+    else:  # only looked at: a step of it does not fit a small machine
+        network = canonical(known.build(10))
+        assert find_space(network, (1, 3, size_of(known), size_of(known)), Scope(EVERYTHING)).blocks
+
+
+def test_every_family_has_its_smallest() -> None:
+    families = {each.family for each in architectures()}
+    assert {architecture(name).family for name in SMALLEST} == families
+
+
+@pytest.fixture(scope="module")
+def network() -> fx.GraphModule:
+    return canonical(architecture("cifar_resnet8").build(10))
+
+
+def table_of(network: fx.GraphModule, scope: Scope) -> CostTable:
+    return find_space(network, (1, 3, 32, 32), scope).table
+
+
+def test_a_mixed_plan_costs_what_fvcore_counts(network: fx.GraphModule) -> None:
+    table = table_of(network, Scope(EVERYTHING, granularity="conv"))
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = {
+            block: list(options)[int(torch.randint(len(options), (), generator=generator))]
+            for block, options in table.changes.items()
+        }
+        plan = Plan(chosen)
+        assert count(rewrite(network, plan), 1, 3, 32, 32) == table.cost(plan)
+        assert table.least("flops") <= table.cost(plan).flops <= table.greatest("flops")
+
+
+def test_the_least_and_the_greatest_are_reached(network: fx.GraphModule) -> None:
+    table = table_of(network, Scope(EVERYTHING))
+    cheapest = Plan(
+        {block: min(o, key=lambda k: o[k].params) for block, o in table.changes.items()}
+    )
+    assert table.cost(cheapest).params == table.least("params")
+    assert table.greatest("params") < table.teacher.params
+
+
+def test_operators_and_patterns_limit_the_space(network: fx.GraphModule) -> None:
+    space = find_space(
+        network, (1, 3, 32, 32), Scope(["shift"], include=["layer*"], exclude=["layer3.*"])
+    )
+    assert [block.name for block in space.blocks] == ["layer1.0", "layer2.0"]
+    assert set(space.table.changes["layer1.0"]) == {KEEP, Option("shift")}
+    reasons = {left.name: left.reason for left in space.left_out}
+    assert reasons == {"conv1": "not included by layer*", "layer3.0": "excluded by layer3.*"}
+
+
+def test_a_block_that_nothing_fits_is_left_out_with_every_reason(network: fx.GraphModule) -> None:
+    space = find_space(network, (1, 3, 32, 32), Scope(["shift", "hetconv"]))
+    reasons = {left.name: left.reason for left in space.left_out}
+    assert "shift: 3 input channels, fewer than the 9 taps" in reasons["conv1"]
+    assert "hetconv: parts=8 does not divide the 3 input channels" in reasons["conv1"]
+
+
+def test_a_table_survives_json_in_its_order(network: fx.GraphModule) -> None:
+    table = table_of(network, Scope(EVERYTHING))
+    again = CostTable.from_json(json.loads(json.dumps(table.to_json())))
+    assert again == table
+    assert [list(options) for options in again.changes.values()] == [
+        list(options) for options in table.changes.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"layer9": "shift"}, "no block 'layer9'; blocks: a"),
+        ({"a": "shift"}, r"block a: no option shift; options: keep, svd\(ratio=0.5\)"),
+    ],
+)
+def test_a_table_refuses_what_it_does_not_have(plan: dict[str, str], message: str) -> None:
+    table = CostTable(
+        Cost(10, 10), {"a": {KEEP: Cost(), Option.of("svd", ratio=0.5): Cost(-1, -2)}}
+    )
+    with pytest.raises(PlanError, match=message):
+        table.cost(Plan.from_json(plan))
+
+
+def test_adds_count_against_a_flops_budget() -> None:
+    assert Cost(flops=5, params=1, adds=7).quantity("flops") == 12

@@ -1,0 +1,195 @@
+"""The front and the trials of a job over HTTP."""
+
+import httpx
+import pytest
+
+from pareconv.storage.jobs import JobStatus
+
+PROFILE = {
+    "teacher": {
+        "accuracy": 0.9,
+        "test_accuracy": 0.88,
+        "flops": 1000,
+        "adds": 0,
+        "params": 100,
+    },
+    "budget": {"flops": 500, "params": None},
+}
+
+
+def add(stores, job, accuracy, *, flops, adds=0, params=50):
+    plan = {"layer1.0": f"svd(ratio={accuracy})"}
+    number = stores.candidates.create(job, plan, flops=flops, adds=adds, params=params).number
+    stores.candidates.complete(
+        job,
+        number,
+        accuracy=accuracy,
+        accuracy_stderr=0.01,
+        loss=0.3,
+        seconds=1.5,
+        images=80,
+        checkpoint=None,
+    )
+    return number
+
+
+@pytest.fixture
+def job(client, spec, stores):
+    id = client.post("/jobs", json=spec).json()["id"]
+    stores.jobs.claim("w", 60)
+    return id
+
+
+def test_before_the_profile_the_front_is_empty_and_has_no_teacher(client, job):
+    front = client.get(f"/jobs/{job}/pareto").json()
+
+    assert front == {
+        "job": job,
+        "status": "running",
+        "objectives": ["accuracy", "flops"],
+        "trials_completed": 0,
+        "flops_convention": "one multiply-add is 1 (fvcore)",
+        "budget": {"flops": None, "params": None, "latency_ms": None},
+        "teacher": None,
+        "points": [],
+    }
+
+
+def test_the_front_holds_what_no_other_dominates(client, job, stores):
+    stores.jobs.update(job, owner="w", profile=PROFILE)
+    add(stores, job, 0.80, flops=400)
+    add(stores, job, 0.70, flops=450)  # dominated
+    add(stores, job, 0.60, flops=100, adds=100, params=20)
+    stores.candidates.finish(job, 0, finish_accuracy=0.85, test_accuracy=0.84)
+    sha = "a" * 64
+    stores.artifacts.put(job, 0, format="onnx", sha256=sha, size_bytes=7, filename="student-0.onnx")
+
+    front = client.get(f"/jobs/{job}/pareto").json()
+
+    assert front["trials_completed"] == 3
+    assert front["budget"] == {"flops": 500, "params": None, "latency_ms": None}
+    assert front["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
+    assert [each["trial"] for each in front["points"]] == [2, 0]
+    cheap, best = front["points"]
+    assert (cheap["flops_ratio"], cheap["params_ratio"], cheap["adds"]) == (0.2, 0.2, 100)
+    assert cheap["artifacts"] == []
+    assert best == {
+        "trial": 0,
+        "accuracy": 0.80,
+        "accuracy_stderr": 0.01,
+        "flops": 400,
+        "flops_ratio": 0.4,
+        "adds": 0,
+        "params": 50,
+        "params_ratio": 0.5,
+        "latency_ms": None,
+        "plan": {"layer1.0": "svd(ratio=0.8)"},
+        "finalist": True,
+        "finish_accuracy": 0.85,
+        "test_accuracy": 0.84,
+        "artifacts": [
+            {"format": "onnx", "bytes": 7, "sha256": sha, "href": f"/jobs/{job}/students/0/onnx"}
+        ],
+    }
+
+
+def test_the_front_can_be_drawn_over_parameters(client, job, stores):
+    add(stores, job, 0.8, flops=100, params=90)
+    add(stores, job, 0.7, flops=300, params=30)
+
+    over_flops = client.get(f"/jobs/{job}/pareto?objectives=accuracy,flops").json()
+    over_params = client.get(f"/jobs/{job}/pareto?objectives=accuracy,params").json()
+
+    assert [each["trial"] for each in over_flops["points"]] == [0]
+    assert [each["trial"] for each in over_params["points"]] == [1, 0]
+    assert over_params["objectives"] == ["accuracy", "params"]
+
+
+def test_a_job_over_parameters_shows_such_a_front_by_itself(client, spec, stores):
+    spec["search"] = {"objectives": ["accuracy", "params"]}
+    id = client.post("/jobs", json=spec).json()["id"]
+
+    assert client.get(f"/jobs/{id}/pareto").json()["objectives"] == ["accuracy", "params"]
+
+
+def etag_of(client, job, **headers) -> httpx.Response:
+    return client.get(f"/jobs/{job}/pareto", headers=headers)
+
+
+def test_an_unchanged_front_is_304(client, job, stores):
+    add(stores, job, 0.8, flops=100)
+    first = etag_of(client, job)
+
+    for tag in (
+        first.headers["etag"],
+        f"W/{first.headers['etag']}",
+        '"x", ' + first.headers["etag"],
+    ):
+        again = etag_of(client, job, **{"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+
+
+def candidate(stores, job):
+    add(stores, job, 0.8, flops=100)
+
+
+def profile(stores, job):
+    stores.jobs.update(job, owner="w", profile=PROFILE)
+
+
+def end(stores, job):
+    stores.jobs.transition(job, JobStatus.SUCCEEDED, owner="w")
+
+
+@pytest.mark.parametrize("change", [candidate, profile, end])
+def test_whatever_the_front_shows_changes_its_tag(client, job, stores, change):
+    before = etag_of(client, job)
+
+    change(stores, job)
+
+    after = etag_of(client, job, **{"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200
+    assert after.headers["etag"] != before.headers["etag"]
+    assert after.json() != before.json()
+
+
+def test_two_fronts_of_one_job_have_two_tags(client, job):
+    tag = etag_of(client, job).headers["etag"]
+
+    other = client.get(
+        f"/jobs/{job}/pareto?objectives=accuracy,params", headers={"If-None-Match": tag}
+    )
+
+    assert other.status_code == 200
+
+
+def test_trials_are_listed_with_state_and_reason(client, job, stores):
+    add(stores, job, 0.8, flops=100)
+    stores.candidates.create(job, {"a": "shift"}, flops=5, adds=0, params=5)
+    stores.candidates.fail(job, 1, "the loss became NaN")
+    stores.candidates.create(job, {"a": "shift"}, flops=5, adds=0, params=5, retry_of=1)
+
+    page = client.get(f"/jobs/{job}/trials").json()
+
+    assert page["next"] is None
+    assert [each["trial"] for each in page["items"]] == [0, 1, 2]
+    assert [each["state"] for each in page["items"]] == ["complete", "failed", "running"]
+    assert [each["reason"] for each in page["items"]] == [None, "the loss became NaN", None]
+    assert page["items"][2]["retry_of"] == 1
+    assert page["items"][0]["plan"] == {"layer1.0": "svd(ratio=0.8)"}
+
+
+def test_trials_come_in_pages(client, job, stores):
+    for flops in range(1, 6):
+        add(stores, job, 0.5, flops=flops)
+
+    seen, cursor = [], None
+    for _ in range(3):
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = client.get(f"/jobs/{job}/trials", params=params).json()
+        seen += [each["trial"] for each in page["items"]]
+        cursor = page["next"]
+
+    assert seen == [0, 1, 2, 3, 4]
+    assert cursor is None

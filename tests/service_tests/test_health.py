@@ -1,0 +1,48 @@
+"""Whether the server lives, is ready, and which version it is."""
+
+import platform
+import shutil
+from importlib.metadata import version
+
+from pareconv.storage.errors import Unavailable
+
+
+def test_it_lives_and_is_ready(client, stores):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok"}
+    assert [path for path in stores.files._folder.rglob("*") if path.is_file()] == []
+
+
+def test_it_lives_without_its_database_but_is_not_ready(
+    client, stores, monkeypatch, assert_problem
+):
+    def fail(_self):
+        raise Unavailable("connection refused")
+
+    monkeypatch.setattr(type(stores.database), "check", fail)
+
+    assert client.get("/healthz").status_code == 200
+    assert "database: connection refused" in assert_problem(client.get("/readyz"), 503)["detail"]
+
+
+def test_artifacts_that_cannot_be_written_are_named(client, settings, assert_problem):
+    folder = settings.home / "artifacts"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.write_text("a file in the place of the folder")
+
+    assert "PARECONV_ARTIFACTS_URL" in assert_problem(client.get("/readyz"), 503)["detail"]
+
+
+def test_versions(client):
+    found = client.get("/version").json()
+
+    assert found["pareconv"] == version("pareconv")
+    assert found["python"] == platform.python_version()
+    assert found["api"] == "1"
+
+
+def test_the_root_leads_to_the_documentation(client):
+    response = client.get("/")
+
+    assert response.has_redirect_location
+    assert client.get(response.headers["location"]).status_code == 200

@@ -1,0 +1,200 @@
+"""Jobs over HTTP: submitted, listed, shown, cancelled, resumed, deleted."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from pareconv.search.errors import InvalidSpec, TaskDied, TaskTimeout
+from pareconv.storage.jobs import JobStatus, Stage
+
+PROFILE = {
+    "teacher": {
+        "accuracy": 0.9,
+        "test_accuracy": None,
+        "flops": 1000,
+        "adds": 0,
+        "params": 100,
+    },
+    "budget": {"flops": 500, "params": None},
+}
+MEASURED = {"accuracy_stderr": 0.01, "loss": 0.3, "seconds": 1.0, "images": 80, "checkpoint": None}
+
+
+def submit(client, spec, **headers):
+    response = client.post("/jobs", json=spec, headers=headers)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def test_a_submitted_job_is_queued_with_every_default_written_out(client, spec):
+    response = client.post("/jobs", json=spec)
+
+    job = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/jobs/{job['id']}"
+    assert (job["status"], job["stage"], job["progress"]) == ("queued", None, 0.0)
+    assert job["name"] == spec["name"]
+    assert job["counts"] == {"running": 0, "complete": 0, "stopped": 0, "failed": 0}
+    assert job["teacher"] is job["best"] is job["error"] is job["eta_s"] is None
+    assert job["spec"]["search"]["trials"] == 60
+    assert set(job["links"]) == {"pareto", "trials", "events", "dashboard"}
+    assert datetime.fromisoformat(job["created_at"]).tzinfo == UTC
+    assert client.get(response.headers["location"]).json() == job
+
+
+def test_every_link_of_a_job_leads_somewhere(client, spec):
+    links = submit(client, spec)["links"]
+
+    for name in ("pareto", "trials", "events"):
+        assert client.get(links[name]).status_code == 200
+
+
+def test_a_spec_is_inspected_before_its_job_exists(client, spec, runner, stores, assert_problem):
+    runner.answers["inspect"] = InvalidSpec("budget.flops", "10 is below the least reachable, 200")
+
+    response = client.post("/jobs", json=spec)
+
+    problem = assert_problem(response, 422, field="budget.flops")
+    assert "200" in problem["detail"]
+    assert stores.jobs.page(10) == ([], None)
+
+
+def test_an_invalid_spec_is_refused_without_an_inspection(client, spec, runner, assert_problem):
+    spec["budget"] = {"flops": "0%"}
+
+    assert_problem(client.post("/jobs", json=spec), 422, field="budget.flops")
+    assert runner.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(TaskDied("was killed by SIGKILL"), 422), (TaskTimeout("inspect"), 504)]
+)
+def test_an_inspection_that_breaks_makes_no_job(
+    client, spec, runner, assert_problem, error, status
+):
+    runner.answers["inspect"] = error
+
+    assert_problem(client.post("/jobs", json=spec), status)
+    assert client.get("/jobs").json()["items"] == []
+
+
+def test_the_same_idempotency_key_gives_the_first_job_again(client, spec, stores):
+    first = client.post("/jobs", json=spec, headers={"Idempotency-Key": "k1"})
+    again = client.post("/jobs", json=spec, headers={"Idempotency-Key": "k1"})
+
+    assert again.status_code == 201
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["location"] == first.headers["location"]
+    assert len(stores.jobs.page(10)[0]) == 1
+    assert len(stores.events.page(first.json()["id"])) == 1
+
+
+def test_a_key_does_not_hang_on_how_the_json_is_written(client, spec):
+    first = submit(client, spec, **{"Idempotency-Key": "k1"})
+    spread = json.dumps(dict(reversed(spec.items())), indent=4)
+    headers = {"Idempotency-Key": "k1", "content-type": "application/json; charset=utf-8"}
+
+    again = client.post("/jobs", content=spread, headers=headers)
+
+    assert again.json()["id"] == first["id"]
+
+
+def test_a_key_with_another_request_is_refused(client, spec, assert_problem):
+    submit(client, spec, **{"Idempotency-Key": "k1"})
+    spec["seed"] = 1
+
+    response = client.post("/jobs", json=spec, headers={"Idempotency-Key": "k1"})
+
+    assert_problem(response, 422, field="Idempotency-Key")
+
+
+def test_without_a_key_each_request_makes_a_job(client, spec):
+    assert submit(client, spec)["id"] != submit(client, spec)["id"]
+
+
+def test_jobs_are_listed_newest_first_in_pages(client, spec):
+    ids = [submit(client, spec)["id"] for _ in range(3)]
+
+    first = client.get("/jobs", params={"limit": 2}).json()
+    rest = client.get("/jobs", params={"limit": 2, "cursor": first["next"]}).json()
+
+    assert [each["id"] for each in first["items"] + rest["items"]] == ids[::-1]
+    assert rest["next"] is None
+
+
+def test_jobs_are_listed_by_status(client, spec):
+    queued, cancelled = submit(client, spec)["id"], submit(client, spec)["id"]
+    client.post(f"/jobs/{cancelled}/cancel")
+
+    for status, id in (("queued", queued), ("cancelled", cancelled)):
+        found = client.get("/jobs", params={"status": status}).json()["items"]
+        assert [each["id"] for each in found] == [id]
+
+
+def test_a_running_job_shows_what_its_worker_reported(client, spec, stores):
+    id = submit(client, spec)["id"]
+    stores.jobs.claim("w", 60)
+    resolved = spec | {"device": "cpu"}
+    stores.jobs.update(
+        id, owner="w", stage=Stage.SEARCH, progress=0.5, resolved=resolved, profile=PROFILE
+    )
+    for accuracy, flops in ((0.7, 300), (0.8, 400)):
+        number = stores.candidates.create(id, {}, flops=flops, adds=0, params=9).number
+        stores.candidates.complete(id, number, accuracy=accuracy, **MEASURED)
+    stores.candidates.create(id, {}, flops=1, adds=0, params=1)
+
+    job = client.get(f"/jobs/{id}").json()
+
+    assert (job["status"], job["stage"], job["progress"]) == ("running", "search", 0.5)
+    assert job["eta_s"] >= 0
+    assert job["spec"] == resolved
+    assert job["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
+    assert job["counts"] == {"running": 1, "complete": 2, "stopped": 0, "failed": 0}
+    assert job["best"] == {"trial": 1, "accuracy": 0.8, "flops": 400, "params": 9}
+
+
+def test_a_failed_job_shows_its_problem_and_can_be_resumed(client, spec, stores):
+    id = submit(client, spec)["id"]
+    stores.jobs.claim("w", 60)
+    error = {"type": "/problems/job-failed", "title": "failed", "detail": "image 3 is corrupt"}
+    stores.jobs.transition(id, JobStatus.FAILED, owner="w", error=error)
+
+    assert client.get(f"/jobs/{id}").json()["error"] == error
+
+    resumed = client.post(f"/jobs/{id}/resume").json()
+    assert (resumed["status"], resumed["error"]) == ("queued", None)
+
+
+def test_cancelling_twice_is_no_error(client, spec):
+    id = submit(client, spec)["id"]
+
+    for _ in range(2):
+        response = client.post(f"/jobs/{id}/cancel")
+        assert (response.status_code, response.json()["status"]) == (200, "cancelled")
+
+
+def test_a_running_job_is_asked_to_end(client, spec, stores, assert_problem):
+    id = submit(client, spec)["id"]
+    stores.jobs.claim("w", 60)
+
+    assert client.post(f"/jobs/{id}/cancel").json()["status"] == "cancelling"
+    assert_problem(client.delete(f"/jobs/{id}"), 409)
+    assert_problem(client.post(f"/jobs/{id}/resume"), 409)
+
+
+def test_a_deleted_job_is_gone(client, spec, assert_problem):
+    id = submit(client, spec)["id"]
+
+    assert client.delete(f"/jobs/{id}").status_code == 204
+    assert_problem(client.get(f"/jobs/{id}"), 404)
+    assert_problem(client.delete(f"/jobs/{id}"), 404)
+
+
+def test_an_unexpected_error_shows_nothing_of_the_inside(client, spec, runner, assert_problem):
+    runner.answers["inspect"] = RuntimeError("secret at /root/key")
+
+    problem = assert_problem(client.post("/jobs", json=spec), 500)
+
+    assert "secret" not in json.dumps(problem)
+    assert client.get("/healthz").status_code == 200

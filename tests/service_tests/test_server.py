@@ -1,0 +1,118 @@
+"""The server in a process of its own, as users start it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import psutil
+import pytest
+
+SERVE = (
+    "from pareconv.service.server import serve;"
+    "from pareconv.service.settings import ServiceSettings; serve(ServiceSettings())"
+)
+HEAVY = "'torch', 'torchvision', 'optuna', 'optuna_dashboard', 'numpy'"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def python(code, **variables):
+    names = (name for name in os.environ if not name.startswith("PARECONV_"))
+    environment = {name: os.environ[name] for name in names} | variables
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def served(tmp_path):
+    port = free_port()
+    process = python(
+        SERVE, PARECONV_HOME=str(tmp_path), PARECONV_PORT=str(port), PARECONV_WORKERS="0"
+    )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(url, process):
+    for _ in range(400):
+        assert process.poll() is None, process.stdout.read()
+        try:
+            return httpx.get(url)
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")
+
+
+def test_the_app_loads_neither_torch_nor_optuna(tmp_path):
+    process = python(
+        "import sys; from pareconv.service.app import create_app; create_app();"
+        f"print([name for name in ({HEAVY}) if name in sys.modules])",
+        PARECONV_HOME=str(tmp_path / "home"),
+    )
+    output, _ = process.communicate()
+
+    assert output == "[]\n"
+    assert list(tmp_path.iterdir()) == [], "making an app must create nothing"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_and_ends_cleanly(served, ending):
+    process, url = served
+
+    assert wait_for(f"{url}/healthz", process).json() == {"status": "ok"}
+    assert httpx.get(f"{url}/readyz").status_code == 200
+
+    process.send_signal(ending)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, "")
+
+
+def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):
+    port = free_port()
+    process = python(
+        SERVE, PARECONV_HOME=str(tmp_path), PARECONV_PORT=str(port), PARECONV_WORKERS="2"
+    )
+    wait_for(f"http://127.0.0.1:{port}/healthz", process)
+    server = psutil.Process(process.pid)
+    while len(workers := server.children(recursive=True)) < 2:
+        time.sleep(0.05)
+
+    process.kill()
+    process.communicate()
+
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    for each in alive:
+        each.kill()
+    assert alive == []
+
+
+def test_a_port_that_is_taken_is_an_error(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = python(
+            SERVE,
+            PARECONV_HOME=str(tmp_path),
+            PARECONV_PORT=str(taken.getsockname()[1]),
+            PARECONV_WORKERS="1",
+        )
+        output, _ = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert "address already in use" in output

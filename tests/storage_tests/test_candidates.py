@@ -1,0 +1,271 @@
+"""Candidates: numbered without gaps, ended once, and the front among them."""
+
+import random
+import time
+
+import pytest
+
+from pareconv.storage.artifacts import ArtifactStore
+from pareconv.storage.candidates import CandidateState, CandidateStore
+from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
+from pareconv.storage.tables import CandidateRow
+
+MEASURED = {
+    "accuracy": 0.9,
+    "accuracy_stderr": 0.01,
+    "loss": 0.3,
+    "seconds": 12.5,
+    "images": 50_000,
+    "checkpoint": "c" * 64,
+}
+
+
+@pytest.fixture
+def candidates(database):
+    return CandidateStore(database)
+
+
+@pytest.fixture
+def create(candidates, job):
+    def create(flops=100, *, adds=0, params=10, accuracy=None, **values):
+        made = candidates.create(job.id, {}, flops=flops, adds=adds, params=params, **values)
+        if accuracy is not None:
+            candidates.complete(job.id, made.number, **MEASURED | {"accuracy": accuracy})
+        return made
+
+    return create
+
+
+def test_a_new_candidate_is_running(candidates, job):
+    plan = {"layer1.0": "svd(ratio=0.5)", "layer2.0": "ghost"}
+    made = candidates.create(job.id, plan, flops=2**40, adds=7, params=2**33)
+    assert made == candidates.get(job.id, 0)
+    assert (made.number, made.state, made.plan) == (0, CandidateState.RUNNING, plan)
+    assert (made.flops, made.adds, made.params) == (2**40, 7, 2**33)
+    assert (made.accuracy, made.finished_at, made.finalist) == (None, None, False)
+
+
+def test_numbers_count_from_zero_in_each_job(candidates, jobs, job, create):
+    other, _ = jobs.create({})
+    assert [create().number for _ in range(3)] == [0, 1, 2]
+    assert candidates.create(other.id, {}, flops=1, adds=0, params=1).number == 0
+    assert [found.number for found in candidates.all(job.id)] == [0, 1, 2]
+
+
+def test_numbers_have_no_gap_when_threads_create_at_once(candidates, job, create, together):
+    for _ in range(8):
+        together(*[create] * 4)
+    assert [found.number for found in candidates.all(job.id)] == list(range(32))
+
+
+def test_a_retry_names_what_it_retries(create):
+    create()
+    assert create(retry_of=0).retry_of == 0
+
+
+def test_a_candidate_completes_with_what_was_measured(candidates, job, create):
+    create()
+    assert candidates.complete(job.id, 0, **MEASURED)
+    found = candidates.get(job.id, 0)
+    assert {name: getattr(found, name) for name in MEASURED} == MEASURED
+    assert found.state is CandidateState.COMPLETE
+    assert found.finished_at >= found.created_at
+
+
+def test_a_candidate_fails_with_the_reason(candidates, job, create):
+    create()
+    assert candidates.fail(job.id, 0, "the loss is no longer finite")
+    found = candidates.get(job.id, 0)
+    assert (found.state, found.reason) == (CandidateState.FAILED, "the loss is no longer finite")
+    assert found.finished_at >= found.created_at
+
+
+def test_a_candidate_ends_once(candidates, job, create):
+    create()
+    create()
+    assert candidates.fail(job.id, 0, "killed")
+    assert candidates.complete(job.id, 1, **MEASURED)
+    before = candidates.all(job.id)
+    for number in (0, 1):
+        assert not candidates.complete(job.id, number, **MEASURED | {"accuracy": 1.0})
+        assert not candidates.fail(job.id, number, "too late")
+    assert not candidates.fail(job.id, 2, "never made")
+    assert candidates.all(job.id) == before
+
+
+def test_of_two_ends_at_the_same_time_one_wins(candidates, job, create, together):
+    for number in range(10):
+        create()
+        completed, failed = together(
+            lambda number=number: candidates.complete(job.id, number, **MEASURED),
+            lambda number=number: candidates.fail(job.id, number, "killed"),
+        )
+        assert (completed, failed) in {(True, False), (False, True)}
+        expected = CandidateState.COMPLETE if completed else CandidateState.FAILED
+        assert candidates.get(job.id, number).state is expected
+
+
+def test_a_complete_candidate_becomes_a_finalist(candidates, job, create):
+    create(accuracy=0.8)
+    candidates.finish(job.id, 0, finish_accuracy=0.85, test_accuracy=0.83)
+    found = candidates.get(job.id, 0)
+    assert (found.finalist, found.finish_accuracy, found.test_accuracy) == (True, 0.85, 0.83)
+    assert found.accuracy == 0.8
+
+
+def test_only_a_complete_candidate_becomes_a_finalist(candidates, job, create):
+    create()
+    with pytest.raises(Conflict, match=r"candidate 0 .* is running"):
+        candidates.finish(job.id, 0, finish_accuracy=0.85, test_accuracy=0.83)
+    assert not candidates.get(job.id, 0).finalist
+    with pytest.raises(NotFound, match="no candidate"):
+        candidates.finish(job.id, 1, finish_accuracy=0.85, test_accuracy=0.83)
+
+
+def test_what_is_not_there_is_not_found(candidates, job):
+    with pytest.raises(NotFound, match=f"no candidate '{job.id}/0'"):
+        candidates.get(job.id, 0)
+    with pytest.raises(NotFound, match="no job 'nowhere'"):
+        candidates.create("nowhere", {}, flops=1, adds=0, params=1)
+    with pytest.raises(NotFound, match="no job 'nowhere'"):
+        candidates.version("nowhere")
+
+
+def test_counts_and_running(candidates, job, create):
+    create(accuracy=0.5)
+    create()
+    create(accuracy=0.5)
+    candidates.fail(job.id, create().number, "killed")
+    assert candidates.counts(job.id) == {"running": 1, "complete": 2, "stopped": 0, "failed": 1}
+    assert [found.number for found in candidates.running(job.id)] == [1]
+
+
+def test_pages_go_by_number(candidates, job, create):
+    numbers = [create().number for _ in range(5)]
+    first, cursor = candidates.page(job.id, 2)
+    second, cursor = candidates.page(job.id, 2, cursor)
+    third, end = candidates.page(job.id, 2, cursor)
+    assert [found.number for found in first + second + third] == numbers
+    assert end is None
+    assert candidates.page(job.id, 5)[1] is None
+
+
+@pytest.mark.parametrize("cursor", ["", "-1", "x", "9" * 40, "²"])
+def test_an_invented_cursor_is_refused(candidates, job, cursor):
+    with pytest.raises(InvalidCursor):
+        candidates.page(job.id, 2, cursor)
+
+
+def test_the_version_changes_with_every_change_and_only_then(database, candidates, job, create):
+    def finish():
+        candidates.finish(job.id, 0, finish_accuracy=0.9, test_accuracy=0.9)
+
+    def export():
+        ArtifactStore(database).put(
+            job.id, 0, format="pt2", sha256="a" * 64, size_bytes=1, filename="m.pt2"
+        )
+
+    seen = [candidates.version(job.id)]
+    for change in (
+        create,
+        create,
+        lambda: candidates.complete(job.id, 0, **MEASURED),
+        lambda: candidates.fail(job.id, 1, "killed"),
+        finish,
+        export,
+    ):
+        change()
+        seen.append(candidates.version(job.id))
+    assert len(set(seen)) == len(seen)
+    candidates.fail(job.id, 1, "again")
+    candidates.front(job.id)
+    assert candidates.version(job.id) == seen[-1]
+
+
+def test_a_dearer_candidate_must_be_more_accurate(candidates, job, create):
+    for flops, accuracy in [(300, 0.8), (100, 0.6), (200, 0.7), (250, 0.7), (150, 0.5)]:
+        create(flops, accuracy=accuracy)
+    front = candidates.front(job.id)
+    assert [(point.flops, point.accuracy) for point in front] == [
+        (100, 0.6),
+        (200, 0.7),
+        (300, 0.8),
+    ]
+
+
+def test_adds_count_as_flops(candidates, job, create):
+    create(100, adds=500, accuracy=0.5)
+    create(400, accuracy=0.6)
+    assert [point.number for point in candidates.front(job.id)] == [1]
+
+
+def test_only_complete_candidates_of_the_job_are_on_its_front(candidates, jobs, job, create):
+    create(1)
+    candidates.fail(job.id, create(2).number, "killed")
+    create(3, accuracy=0.5)
+    other, _ = jobs.create({})
+    candidates.create(other.id, {}, flops=1, adds=0, params=1)
+    candidates.complete(other.id, 0, **MEASURED)
+    assert [point.number for point in candidates.front(job.id)] == [2]
+
+
+def test_an_empty_job_has_an_empty_front(candidates, job):
+    assert candidates.front(job.id) == []
+
+
+def fill(database, job, count, *, levels):
+    """Complete candidates, the dearer the better but for luck; few levels make many ties."""
+    draw = random.Random(count * levels)
+
+    with database.session() as session:
+        session.add_all(
+            CandidateRow(
+                job_id=job.id,
+                number=number,
+                state=CandidateState.COMPLETE,
+                plan={},
+                flops=cost,
+                adds=cost // 3,
+                params=levels + cost,
+                accuracy=(cost + draw.randrange(levels)) / levels / 2,
+                finalist=False,
+                created_at=job.created_at,
+            )
+            for number, cost in enumerate(draw.choices(range(levels), k=count))
+        )
+
+
+def brute_force(candidates, cost):
+    """Who is dominated by nobody; of equals the lowest number."""
+
+    def dominates(one, other):
+        better = cost(one) <= cost(other) and one.accuracy >= other.accuracy
+        is_equal = cost(one) == cost(other) and one.accuracy == other.accuracy
+        return better and (one.number < other.number if is_equal else True)
+
+    front = [
+        each
+        for each in candidates
+        if not any(dominates(other, each) for other in candidates if other is not each)
+    ]
+    return sorted(front, key=cost)
+
+
+@pytest.mark.parametrize("levels", [4, 12, 10_000])
+@pytest.mark.parametrize(
+    ("name", "cost"),
+    [("flops", lambda point: point.flops + point.adds), ("params", lambda point: point.params)],
+)
+def test_the_front_is_what_brute_force_finds(database, candidates, job, levels, name, cost):
+    fill(database, job, 150, levels=levels)
+    expected = brute_force(candidates.all(job.id), cost)
+    assert candidates.front(job.id, cost=name) == expected
+    assert len(expected) > 1
+
+
+def test_the_front_of_ten_thousand_is_fast(database, candidates, job):
+    fill(database, job, 10_000, levels=10**6)
+    started = time.perf_counter()
+    front = candidates.front(job.id)
+    assert front
+    assert time.perf_counter() - started < 1.0
