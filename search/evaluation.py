@@ -42,6 +42,8 @@ def evaluate(network: nn.Module, split: Split) -> Accuracy:
 
 def recalibrate(network: nn.Module, split: Split) -> None:
     """Set every batch norm's statistics to those of the images of `split`; eval mode afterwards."""
+    # Every batch weighs the same in the statistics, so they should be of one size.
+    size = math.ceil(len(split) / math.ceil(len(split) / _BATCH))
     with torch.no_grad():
-        update_bn((images for images, _ in eval_batches(split, _BATCH) if len(images) > 1), network)
+        update_bn((images for images, _ in eval_batches(split, size) if len(images) > 1), network)
     network.eval()

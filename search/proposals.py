@@ -164,14 +164,16 @@ def repaired(plan: Plan, problem: Problem, chance: random.Random) -> Plan | None
 
 
 def _cheaper(plan: Plan, block: str, problem: Problem) -> Sequence[Option]:
-    """Options of `block` below its present one in every quantity that is over the budget."""
-    over = [
-        name for name, excess in problem.violations(problem.table.cost(plan)).items() if excess > 0
-    ]
+    """Options of `block` below its present one in a quantity that is over the budget, and dearer in
+    no limited one: two budgets could undo each other for ever.
+    """
+    violations = problem.violations(problem.table.cost(plan))
+    over = [name for name, excess in violations.items() if excess > 0]
     choices = problem.table.changes[block]
     present = choices[plan.get(block, KEEP)]
     return [
         option
         for option, change in choices.items()
-        if all(change.quantity(name) < present.quantity(name) for name in over)
+        if all(change.quantity(name) <= present.quantity(name) for name in violations)
+        and any(change.quantity(name) < present.quantity(name) for name in over)
     ]

@@ -11,7 +11,7 @@ from pareconv.search.errors import InvalidSpec
 from pareconv.search.spec import PRESETS, Augment, Dataset, Distill, JobSpec, Normalize, Teacher
 
 # Measured for warm-started students at batch 64 (docs/search.md); scaled with the batch.
-_LR_PER_IMAGE = 0.01 / 64
+_LR_PER_IMAGE = 0.005 / 64
 _BATCH = 64
 
 DistillT = TypeVar("DistillT", bound=Distill)

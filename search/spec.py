@@ -17,6 +17,8 @@ _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
 _REFERENCE_TO_DATASET = re.compile(r"digits|dataset:[\w-]+|file:.+|cifar10:.+|cifar100:.+")
 
+_LIMIT_FORMS = "give a whole number, or a share of the teacher's cost such as '50%'"
+
 PRESETS: dict[str, dict[str, Triple]] = {
     "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
     "cifar10": {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)},
@@ -160,14 +162,14 @@ def limit_of(limit: int | str, whole: int) -> int:
     """The absolute limit: `limit` itself or its share of `whole`; ValueError if it is neither."""
     if isinstance(limit, int):
         if limit <= 0:
-            raise ValueError(f"{limit} is not above 0")
+            raise ValueError(f"{limit} is not above 0; {_LIMIT_FORMS}")
         return limit
     match = _PERCENT.fullmatch(limit)
     if match is None:
-        raise ValueError(f'{limit!r} is neither a whole number nor a percentage such as "50%"')
+        raise ValueError(f"{limit!r} is no limit; {_LIMIT_FORMS}")
     percent = float(match[1])
     if not 0 < percent <= 100:
-        raise ValueError(f"{limit} is outside 0% (excluded) to 100% of the teacher's cost")
+        raise ValueError(f"{limit} is not above 0% and at most 100%; {_LIMIT_FORMS}")
     return int(whole * percent / 100)
 
 

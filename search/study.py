@@ -76,7 +76,8 @@ class Study:
         tried = {Plan.from_json(candidate.plan) for candidate in candidates}
         if len(tried) >= self._problem.trials:
             return None
-        plan = self._proposer.propose(len(candidates), tried)
+        # Counting plans, not candidates: an interruption must not change what comes next.
+        plan = self._proposer.propose(len(tried), tried)
         if plan is None:
             message = f"no plan within the budget is left to try after {len(tried)}"
             self._run.report("exhausted", message, level="warning")

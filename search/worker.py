@@ -11,6 +11,7 @@ import socket
 import threading
 
 import optuna
+import psutil
 
 from pareconv.models.errors import ModelError
 from pareconv.search.claim import LEASE_SECONDS, CancelAsked, Claim, LeaseLost, ShuttingDown
@@ -125,7 +126,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     _end_with_parent(ending)
-    with Child() as executor:
+    # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
+    with Child(memory_bytes=psutil.virtual_memory().total) as executor:
         Worker(Settings(), executor, ending).run()
 
 

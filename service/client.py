@@ -1,10 +1,4 @@
-"""The Python client: the REST API as methods, JSON as it comes. Knows no terminal and no database.
-
-ClientError
-├── ProblemError        the server refused the request and says why
-├── ServerUnreachable   nothing answers there, or the connection was lost
-└── DamagedDownload     the bytes that arrived are not the ones that were stored
-"""
+"""The Python client: the REST API as methods, JSON as it comes. Knows no terminal and no database."""
 
 import hashlib
 import io
@@ -19,13 +13,17 @@ from urllib.parse import quote
 
 import httpx
 
+from pareconv.service.client_errors import (
+    ClientError,
+    DamagedDownload,
+    ProblemError,
+    ServerUnreachable,
+    is_passing,
+)
 from pareconv.storage.job_states import TERMINAL
 
 Json = dict[str, Any]
 OnBytes = Callable[[int], None]
-
-# What a proxy, or a server that is starting, answers for a moment.
-PASSING = frozenset({502, 503, 504})
 
 _CONNECT_SECONDS = 10.0
 # A submission waits for the inspection of the network and of the whole archive.
@@ -39,45 +37,6 @@ _DIRECT: dict[str, httpx.BaseTransport | None] = {
     "all://127.0.0.1": None,
     "all://[::1]": None,
 }
-
-
-class ClientError(Exception):
-    """A request did not get what it asked for."""
-
-
-class ProblemError(ClientError):
-    """The server's problem (RFC 9457); `errors` are `{"field", "message"}` of fields at fault."""
-
-    def __init__(self, status: int, title: str, detail: str, errors: list[Json]) -> None:
-        super().__init__(f"{title}: {detail}" if detail else title)
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.errors = errors
-
-
-class ServerUnreachable(ClientError):
-    """No server answers at that URL, or its connection was lost."""
-
-    def __init__(self, url: str, reason: str = "") -> None:
-        because = f" ({reason})" if reason else ""
-        super().__init__(
-            f"no server answers at {url}{because}; start one with `pareconv serve`, "
-            "or name another with --server or PARECONV_SERVER"
-        )
-        self.url = url
-
-
-class DamagedDownload(ClientError):
-    """A download's hash differs from the one that the server names; nothing of it was kept."""
-
-    def __init__(self, name: str, *, expected: str | None, found: str) -> None:
-        super().__init__(
-            f"{name} arrived with the SHA-256 {found}, the server names {expected}; "
-            "nothing was kept, download it again"
-        )
-        self.expected = expected
-        self.found = found
 
 
 class Client:
@@ -293,13 +252,6 @@ class _CountedFile(io.FileIO):
         if self._on_bytes is not None:
             self._on_bytes(len(data))
         return data
-
-
-def is_passing(error: ClientError) -> bool:
-    """Whether the same request may well work a little later."""
-    if isinstance(error, ProblemError):
-        return error.status in PASSING
-    return isinstance(error, ServerUnreachable)
 
 
 def _patient() -> httpx.Timeout:

@@ -54,7 +54,7 @@ class Intake:
         sha256, size_bytes = self._stores.files.put_stream(sent.stream, self._limit_bytes)
         try:
             is_new = not is_uploaded(self._stores.database, kind, sha256)
-            summary = self._checked(kind, sha256, sent.field) if is_new else {}
+            summary = self._checked(kind, sha256, sent) if is_new else {}
             with self._naming:
                 upload = self._add(kind, sent, sha256, size_bytes, summary)
         except BaseException:
@@ -82,13 +82,13 @@ class Intake:
         self._stores.uploads[kind].delete(id)
         self._drop(upload.sha256)
 
-    def _checked(self, kind: Kind, sha256: str, field: str) -> dict[str, Any]:
+    def _checked(self, kind: Kind, sha256: str, sent: SentFile) -> dict[str, Any]:
         try:
             return self._tasks.check(kind, self._stores.files.local_path(sha256))
         except InvalidSpec as error:
-            raise InvalidSpec(field, error.message) from error
+            raise InvalidSpec(sent.field, _named(error.message, sha256, sent)) from error
         except (ModelError, JobFailed) as error:
-            raise InvalidSpec(field, str(error)) from error
+            raise InvalidSpec(sent.field, _named(str(error), sha256, sent)) from error
 
     def _add(
         self, kind: Kind, sent: SentFile, sha256: str, size_bytes: int, summary: dict[str, Any]
@@ -103,6 +103,11 @@ class Intake:
         with self._naming:
             if not is_file_named(self._stores.database, sha256):
                 self._stores.files.delete(sha256)
+
+
+def _named(message: str, sha256: str, sent: SentFile) -> str:
+    """The message about a stored file, by the name that its sender knows."""
+    return message.replace(sha256, _plain(sent.filename) or "upload")
 
 
 def _plain(text: str) -> str:

@@ -75,8 +75,6 @@ class Child:
                         return _outcome(message)
                     if on_event is not None:
                         on_event(message["event"])
-            except TaskFailed:
-                raise
             except (model_errors.ModelError, search_errors.SearchError):
                 raise
             except BaseException:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pareconv.service.cli.failures import BadInput
-from pareconv.service.client import Client, OnBytes, ProblemError
+from pareconv.service.client import Client, OnBytes
+from pareconv.service.client_errors import ProblemError
 
 Json = dict[str, Any]
 

@@ -19,7 +19,8 @@ from pareconv.service.cli.connection import (
     write_json_line,
 )
 from pareconv.service.cli.failures import ExitCode, Failed
-from pareconv.service.client import Client, ClientError, is_passing
+from pareconv.service.client import Client
+from pareconv.service.client_errors import ClientError, is_passing
 from pareconv.storage.job_states import TERMINAL, JobStatus
 
 Json = dict[str, Any]

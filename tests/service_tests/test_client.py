@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pareconv.search.errors import InvalidSpec
-from pareconv.service.client import Client, DamagedDownload, ProblemError, ServerUnreachable
+from pareconv.service.client import Client
+from pareconv.service.client_errors import DamagedDownload, ProblemError, ServerUnreachable
 from pareconv.storage.jobs import JobStatus
 
 CONTENT = b"the student" * 5000

@@ -1,0 +1,92 @@
+"""The databases that the contract runs over: SQLite in memory, a SQLite file, PostgreSQL.
+
+PostgreSQL is the server of PARECONV_TEST_POSTGRES_URL, or else one on loopback. Databases on it
+are made by the test session under random names and dropped at its end; none that is already there
+is touched.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import make_url
+
+SHARED = ["sqlite-file", pytest.param("postgresql", marks=pytest.mark.postgres)]
+EVERY = ["sqlite-memory", *SHARED]
+NEEDS_SHARED = {"shared_database", "shared_url"}
+LOOPBACK = "postgresql://root@127.0.0.1:5432/postgres"
+NOT_FOUND = "PostgreSQL: not found, its tests did not run; set PARECONV_TEST_POSTGRES_URL"
+
+
+@cache
+def postgres_server() -> str | None:
+    url = os.environ.get("PARECONV_TEST_POSTGRES_URL") or LOOPBACK
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        return None
+    return url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        is_shared = not NEEDS_SHARED.isdisjoint(metafunc.fixturenames)
+        backends = [*(SHARED if is_shared else EVERY)]
+        if postgres_server() is None:
+            if os.environ.get("PARECONV_REQUIRE_POSTGRES") == "1":
+                raise pytest.UsageError(NOT_FOUND)
+            backends.pop()
+        metafunc.parametrize("backend", backends, indirect=True, scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if postgres_server() is None:
+        terminalreporter.write_line(NOT_FOUND, yellow=True)
+
+
+@dataclass
+class Backend:
+    """A kind of database, which makes new and empty ones by their URL."""
+
+    name: str
+    folder: Path
+    made: list[str] = field(default_factory=list)
+
+    def new_url(self) -> str:
+        if self.name == "sqlite-memory":
+            return "sqlite://"
+        name = f"pareconv_test_{secrets.token_hex(8)}"
+        if self.name == "sqlite-file":
+            return f"sqlite:///{self.folder / name}.db"
+        self._on_server("CREATE DATABASE {}", name)
+        self.made.append(name)
+        return make_url(postgres_server()).set(database=name).render_as_string(hide_password=False)
+
+    def drop_all(self) -> None:
+        for name in self.made:
+            self._on_server("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _on_server(self, command: str, name: str) -> None:
+        with psycopg.connect(postgres_server(), autocommit=True) as connection:
+            connection.execute(SQL(command).format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backend]:
+    backend = Backend(request.param, tmp_path_factory.mktemp("databases"))
+    yield backend
+    backend.drop_all()
+
+
+@pytest.fixture
+def shared_url(backend: Backend) -> str:
+    """A new and empty database that several connections, or processes, can share."""
+    return backend.new_url()

@@ -1,0 +1,170 @@
+import math
+
+import pytest
+import torch
+
+from pareconv.search.distillation.base import Lesson, Method
+from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.distillation.registry import METHODS, method, registered
+from pareconv.search.spec import Distill
+
+EVERY = pytest.mark.parametrize("name", sorted(METHODS))
+
+
+@pytest.fixture
+def lesson():
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(8, 5, generator=generator).requires_grad_(True)
+    teacher = 3 * torch.randn(8, 5, generator=generator)
+    return Lesson(student, torch.randint(0, 5, (8,), generator=generator), teacher)
+
+
+def by_default(name) -> Method:
+    return METHODS[name].from_spec(Distill())
+
+
+def total(terms):
+    return torch.stack(list(terms.values())).sum()
+
+
+@EVERY
+def test_terms_are_named_finite_scalars(name, lesson):
+    terms = by_default(name).terms(lesson)
+    assert terms
+    for term, value in terms.items():
+        assert term.isidentifier()
+        assert value.shape == ()
+        assert value.isfinite()
+        assert value >= 0
+
+
+@EVERY
+def test_the_loss_teaches_the_student(name, lesson):
+    total(by_default(name).terms(lesson)).backward()
+    assert lesson.student.grad.isfinite().all()
+    assert lesson.student.grad.abs().sum() > 0
+
+
+@EVERY
+def test_following_the_gradient_lowers_the_loss(name, lesson):
+    taught = by_default(name)
+    before = total(taught.terms(lesson))
+    before.backward()
+    moved = (lesson.student - 0.1 * lesson.student.grad).detach()
+    assert total(taught.terms(Lesson(moved, lesson.labels, lesson.teacher))) < before
+
+
+@EVERY
+def test_the_loss_does_not_depend_on_the_order_of_the_batch(name, lesson):
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
+    shuffled = Lesson(lesson.student[order], lesson.labels[order], lesson.teacher[order])
+    taught = by_default(name)
+    torch.testing.assert_close(total(taught.terms(shuffled)), total(taught.terms(lesson)))
+
+
+@EVERY
+def test_the_loss_is_a_mean_over_the_batch(name, lesson):
+    twice = Lesson(*(torch.cat([part, part]) for part in _parts(lesson)))
+    taught = by_default(name)
+    torch.testing.assert_close(total(taught.terms(twice)), total(taught.terms(lesson)))
+
+
+@EVERY
+def test_extreme_logits_stay_finite(name, lesson):
+    extreme = Lesson(lesson.student * 1e4, lesson.labels, lesson.teacher * 1e4)
+    assert total(by_default(name).terms(extreme)).isfinite()
+
+
+@EVERY
+def test_a_method_that_needs_no_teacher_ignores_it(name, lesson):
+    taught = by_default(name)
+    other = Lesson(lesson.student, lesson.labels, -lesson.teacher)
+    is_same = bool(total(taught.terms(other)) == total(taught.terms(lesson)))
+    assert is_same is not taught.needs_teacher
+
+
+@EVERY
+def test_every_parameter_reaches_the_method(name, lesson):
+    for parameter in METHODS[name].parameters:
+        changed = METHODS[name].from_spec(
+            Distill.model_validate({parameter.name: 0.5 * (parameter.low + parameter.high)})
+        )
+        assert total(changed.terms(lesson)) != total(by_default(name).terms(lesson))
+
+
+@EVERY
+def test_it_describes_itself(name):
+    described = METHODS[name].describe()
+    assert described["name"] == name
+    for key in ("summary", "formula", "source"):
+        assert described[key].strip()
+    declared = {parameter.name for parameter in METHODS[name].parameters}
+    assert {shown["name"] for shown in described["parameters"]} == declared
+    for shown in described["parameters"]:
+        assert set(shown) == {"name", "default", "low", "high", "description"}
+        assert shown["low"] <= shown["default"] <= shown["high"]
+        assert shown["description"]
+
+
+@EVERY
+def test_bounds_and_defaults_are_those_of_the_spec(name):
+    properties = Distill.model_json_schema()["properties"]
+    for parameter in METHODS[name].parameters:
+        field = properties[parameter.name]
+        assert field["default"] == parameter.default
+        assert field.get("minimum", field.get("exclusiveMinimum")) == parameter.low
+        assert field.get("maximum", field.get("exclusiveMaximum")) == parameter.high
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_kd_is_the_formula_of_the_paper(temperature, alpha, lesson):
+    taught = LogitDistillation(temperature=temperature, alpha=alpha)
+    student, labels, teacher = (part.tolist() for part in _parts(lesson))
+    expected_labels, expected_teacher = 0.0, 0.0
+    for own, label, shown in zip(student, labels, teacher, strict=True):
+        expected_labels -= math.log(softmax(own, 1)[label]) / len(labels)
+        pairs = zip(softmax(shown, temperature), softmax(own, temperature), strict=True)
+        expected_teacher += sum(p * math.log(p / q) for p, q in pairs) / len(labels)
+    terms = taught.terms(Lesson(*(_double(part) for part in _parts(lesson))))
+    assert float(terms["labels"]) == pytest.approx((1 - alpha) * expected_labels)
+    assert float(terms["teacher"]) == pytest.approx(alpha * temperature**2 * expected_teacher)
+
+
+def test_kd_has_nothing_to_teach_a_student_that_agrees(lesson):
+    agreeing = Lesson(lesson.teacher + 7, lesson.labels, lesson.teacher)
+    assert float(by_default("kd").terms(agreeing)["teacher"]) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_weight_of_soft_labels_hardly_depends_on_the_temperature(lesson):
+    """What the factor T^2 is for: without it the gradient at T = 50 would be 100 times that at 5."""
+    norms = []
+    for temperature in (5.0, 50.0):
+        student = lesson.student.detach().clone().requires_grad_(True)
+        taught = LogitDistillation(temperature=temperature, alpha=1.0)
+        total(taught.terms(Lesson(student, lesson.labels, lesson.teacher))).backward()
+        norms.append(float(student.grad.norm()))
+    assert 0.5 < norms[0] / norms[1] < 2
+
+
+def test_an_unknown_method_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown method 'attention'; known: kd, labels"):
+        method("attention")
+
+
+def test_two_methods_of_one_name_are_an_error():
+    with pytest.raises(ValueError, match="two methods are named 'kd'"):
+        registered(LogitDistillation, LogitDistillation)
+
+
+def _parts(lesson):
+    return lesson.student.detach(), lesson.labels, lesson.teacher
+
+
+def _double(part):
+    return part.double() if part.is_floating_point() else part
+
+
+def softmax(logits, temperature):
+    powers = [math.exp(logit / temperature) for logit in logits]
+    return [power / sum(powers) for power in powers]

@@ -1,0 +1,175 @@
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from pareconv.models.plan import Option, Plan
+from pareconv.search.mirror import Mirror
+from pareconv.search.proposals import Problem
+from pareconv.storage.candidates import CandidateStore
+from pareconv.storage.database import Database
+from pareconv.storage.jobs import JobStore
+
+GHOST, SVD = Option.of("ghost"), Option.of("svd", ratio=0.25)
+NAME = "digits (j1)"
+PLANS = [
+    Plan({"a": GHOST}),
+    Plan({"b": SVD}),
+    Plan({"a": SVD, "c": GHOST}),
+    Plan({"c": SVD}),
+    Plan({"a": GHOST, "b": GHOST}),
+]
+
+
+@pytest.fixture
+def problem(table):
+    return Problem(table, {"flops": 700, "params": 800}, "flops", "tpe", 10, 0)
+
+
+@pytest.fixture
+def database(shared_url):
+    database = Database(shared_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def tried(database, table):
+    """Adds candidates of a job to the database; gives all of them."""
+    job = JobStore(database).create({"name": "digits"})[0].id
+    store = CandidateStore(database)
+
+    def add(plan, outcome, **values):
+        candidate = store.create(job, plan.to_json(), **table.cost(plan).to_json(), **values)
+        match outcome:
+            case float():
+                store.complete(
+                    job,
+                    candidate.number,
+                    accuracy=outcome,
+                    accuracy_stderr=0.01,
+                    loss=0.5,
+                    seconds=2.0,
+                    images=100,
+                    checkpoint=None,
+                )
+            case str():
+                store.fail(job, candidate.number, outcome)
+        return store.all(job)
+
+    add.store, add.job = store, job
+    return add
+
+
+@pytest.fixture
+def trials_in(database):
+    def read():
+        return optuna.load_study(study_name=NAME, storage=database.url).trials
+
+    return read
+
+
+def test_the_study_shows_what_was_tried(tried, trials_in, database, problem):
+    tried(PLANS[0], 0.75)
+    tried(PLANS[1], "the loss became nan")
+    Mirror(database.url, NAME, problem).sync(tried(PLANS[2], 0.5))
+    first, second, third = trials_in()
+    assert [trial.number for trial in (first, second, third)] == [0, 1, 2]
+    assert first.state is third.state is TrialState.COMPLETE
+    assert second.state is TrialState.FAIL
+    assert first.params == {"a": "ghost", "b": "keep", "c": "keep"}
+    assert third.params == {"a": "svd(ratio=0.25)", "b": "keep", "c": "ghost"}
+    assert first.values == [0.75, 800]
+    assert second.values is None
+    assert second.user_attrs["reason"] == "the loss became nan"
+    assert first.user_attrs["flops"] == 800
+    assert first.user_attrs["params"] == 850
+
+
+def test_every_trial_says_how_far_over_the_budget_it_is(tried, trials_in, database, problem):
+    tried(PLANS[0], 0.75)
+    Mirror(database.url, NAME, problem).sync(tried(PLANS[1], "no memory"))
+    for trial, plan in zip(trials_in(), PLANS, strict=False):
+        cost = problem.table.cost(plan)
+        assert trial.constraints == {
+            "flops": pytest.approx(cost.flops / 700 - 1),
+            "params": pytest.approx(cost.params / 800 - 1),
+        }
+
+
+def test_both_objectives_have_names_and_directions(database, problem):
+    Mirror(database.url, NAME, problem)
+    study = optuna.load_study(study_name=NAME, storage=database.url)
+    assert study.metric_names == ["validation accuracy", "flops"]
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+
+
+def test_a_trial_has_the_times_of_its_candidate(tried, trials_in, database, problem):
+    (candidate,) = tried(PLANS[0], 0.75)
+    Mirror(database.url, NAME, problem).sync([candidate])
+    (trial,) = trials_in()
+    assert trial.datetime_start.timestamp() == pytest.approx(candidate.created_at.timestamp())
+    assert trial.datetime_complete.timestamp() == pytest.approx(candidate.finished_at.timestamp())
+
+
+def test_a_running_candidate_waits_and_so_do_those_after_it(tried, trials_in, database, problem):
+    mirror = Mirror(database.url, NAME, problem)
+    tried(PLANS[0], 0.5)
+    tried(PLANS[1], None)
+    mirror.sync(tried(PLANS[2], 0.75))
+    assert [trial.number for trial in trials_in()] == [0]
+    tried.store.fail(tried.job, 1, "cancelled")
+    mirror.sync(tried.store.all(tried.job))
+    assert [trial.state.name for trial in trials_in()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials_in()[2].values == [0.75, problem.table.cost(PLANS[2]).flops]
+
+
+def test_another_worker_goes_on_with_the_same_study(tried, trials_in, database, problem):
+    Mirror(database.url, NAME, problem).sync(tried(PLANS[0], 0.5))
+    Mirror(database.url, NAME, problem).sync(tried(PLANS[1], 0.75))
+    assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
+
+
+def test_syncing_twice_changes_nothing(tried, trials_in, database, problem):
+    mirror, candidates = Mirror(database.url, NAME, problem), tried(PLANS[0], 0.5)
+    mirror.sync(candidates)
+    mirror.sync(candidates)
+    assert len(trials_in()) == 1
+
+
+def test_the_plan_tried_once_more_names_the_first_try(tried, trials_in, database, problem):
+    tried(PLANS[0], "interrupted: its worker stopped")
+    Mirror(database.url, NAME, problem).sync(tried(PLANS[0], 0.5, retry_of=0))
+    assert trials_in()[1].user_attrs["retry_of"] == 0
+
+
+def test_a_study_with_too_many_trials_is_made_anew(tried, trials_in, database, problem):
+    candidates = tried(PLANS[0], 0.5)
+    Mirror(database.url, NAME, problem).sync([*candidates, *candidates])
+    assert len(trials_in()) == 2
+    Mirror(database.url, NAME, problem).sync(candidates)
+    assert [trial.values[0] for trial in trials_in()] == [0.5]
+
+
+def test_a_study_with_other_trials_is_made_anew(tried, trials_in, database, problem):
+    """As many as there should be, but one doubled by a worker that had lost the job."""
+    tried(PLANS[0], 0.5)
+    first, second = tried(PLANS[1], 0.75)
+    mirror = Mirror(database.url, NAME, problem)
+    mirror.sync([first, first])
+    mirror.sync([first, second])
+    assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
+
+
+def test_a_study_that_somebody_deleted_is_made_anew(tried, trials_in, database, problem):
+    mirror = Mirror(database.url, NAME, problem)
+    mirror.sync(tried(PLANS[0], 0.5))
+    optuna.delete_study(study_name=NAME, storage=database.url)
+    mirror.sync(tried(PLANS[1], 0.75))
+    assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
+
+
+def test_the_studies_of_two_jobs_are_apart(tried, trials_in, database, problem):
+    Mirror(database.url, "other (j2)", problem).sync(tried(PLANS[0], 0.5))
+    Mirror(database.url, NAME, problem)
+    assert trials_in() == []

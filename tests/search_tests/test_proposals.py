@@ -1,0 +1,210 @@
+import random
+from itertools import product
+
+import pytest
+
+from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.search.proposals import Problem, Proposer, first_plans, repaired
+
+GHOST, SHIFT, SVD = Option.of("ghost"), Option.of("shift"), Option.of("svd", ratio=0.25)
+
+
+@pytest.fixture
+def problem_with(table):
+    def make(table=table, **changes):
+        values = {
+            "table": table,
+            "limits": {"flops": 700, "params": 600},
+            "objective": "flops",
+            "sampler": "tpe",
+            "trials": 12,
+            "seed": 0,
+        }
+        return Problem(**(values | changes))
+
+    return make
+
+
+def every_plan(table):
+    blocks = list(table.changes)
+    for choices in product(*(table.changes[block] for block in blocks)):
+        yield Plan(dict(zip(blocks, choices, strict=True)))
+
+
+def accuracy_of(plan):
+    """A formula for an accuracy: each operator costs some, in `a` the most."""
+    losses = {"ghost": 0.01, "shift": 0.03, "svd": 0.02}
+    return 0.9 - sum(
+        losses[option.operator] * (2 if block == "a" else 1) for block, option in plan.items()
+    )
+
+
+def search(problem, trials, history=()):
+    """Go on from a history until so many plans were tried; all plans in order."""
+    proposer, tried = Proposer(problem), []
+    for plan in history:
+        proposer.observe(plan, accuracy_of(plan))
+        tried.append(plan)
+    while len(tried) < trials and (plan := proposer.propose(len(tried), set(tried))) is not None:
+        proposer.observe(plan, accuracy_of(plan))
+        tried.append(plan)
+    return tried
+
+
+def within(plan, problem):
+    cost = problem.table.cost(plan)
+    return all(cost.quantity(name) <= limit for name, limit in problem.limits.items())
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize(
+    "limits", [{"flops": 700}, {"params": 600}, {"flops": 700, "params": 600}, {"flops": 1000}]
+)
+def test_every_proposal_is_new_changes_something_and_is_within_every_budget(
+    limits, sampler, problem_with
+):
+    problem = problem_with(limits=limits, sampler=sampler)
+    plans = search(problem, 12)
+    assert len(set(plans)) == len(plans) == 12
+    assert all(plans)
+    assert all(within(plan, problem) for plan in plans)
+
+
+def test_a_plan_that_was_tried_is_not_proposed_again_even_if_nothing_was_learnt_of_it(
+    problem_with,
+):
+    """A failed candidate was tried, and teaches nothing."""
+    proposer, tried = Proposer(problem_with()), set()
+    for number in range(12):
+        plan = proposer.propose(number, tried)
+        assert plan not in tried
+        tried.add(plan)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_same_seed_gives_the_same_sequence(sampler, problem_with):
+    problem = problem_with(sampler=sampler, trials=20)
+    random.seed(1)
+    first = search(problem, 20)
+    random.seed(2)
+    assert search(problem, 20) == first
+
+
+def test_another_seed_gives_another_sequence(problem_with):
+    assert search(problem_with(seed=0), 12) != search(problem_with(seed=1), 12)
+
+
+@pytest.mark.parametrize("done", [1, 5, 9, 17])
+def test_who_observes_the_same_history_goes_on_as_if_never_interrupted(done, problem_with):
+    problem = problem_with(trials=20)
+    whole = search(problem, 20)
+    assert search(problem, 20, history=whole[:done]) == whole
+
+
+def test_what_was_observed_changes_what_is_proposed(problem_with):
+    problem = problem_with(trials=20)
+    good, bad = Proposer(problem), Proposer(problem)
+    history = search(problem, 16)
+    for plan in history:
+        good.observe(plan, accuracy_of(plan))
+        bad.observe(plan, 1 - accuracy_of(plan))
+    numbers = range(16, 24)
+    assert [good.propose(n, set(history)) for n in numbers] != [
+        bad.propose(n, set(history)) for n in numbers
+    ]
+
+
+def test_asking_again_gives_the_same_proposal(problem_with):
+    proposer, tried = Proposer(problem_with(trials=1)), {Plan({"a": SVD, "b": SVD})}
+    assert proposer.propose(3, tried) == proposer.propose(3, tried)
+
+
+def test_there_is_none_when_the_space_is_used_up(problem_with):
+    table = CostTable(
+        Cost(100, 100),
+        {
+            "a": {KEEP: Cost(), GHOST: Cost(flops=-30)},
+            "b": {KEEP: Cost(), GHOST: Cost(flops=-30)},
+        },
+    )
+    problem = problem_with(table=table, limits={"flops": 80}, trials=50)
+    plans = search(problem, 50)
+    assert set(plans) == {Plan({"a": GHOST}), Plan({"b": GHOST}), Plan({"a": GHOST, "b": GHOST})}
+    assert len(plans) == 3
+
+
+def test_there_is_none_when_each_budget_can_be_reached_but_not_both(problem_with):
+    table = CostTable(
+        Cost(100, 100),
+        {"a": {KEEP: Cost(), GHOST: Cost(-60, -20), SHIFT: Cost(-20, -60)}},
+    )
+    problem = problem_with(table=table, limits={"flops": 50, "params": 50})
+    assert Proposer(problem).propose(0, set()) is None
+
+
+def test_the_first_plans_are_uniform_and_use_the_budget(problem_with):
+    plans = first_plans(problem_with(limits={"flops": 500}))
+    assert plans[0] == Plan(dict.fromkeys("abc", GHOST))
+    assert [set(plan.values()) for plan in plans] == [{GHOST}, {SVD}]
+
+
+def test_the_first_plans_take_the_mildest_setting_that_fits(problem_with):
+    settings = {Option.of("svd", ratio=ratio): Cost(flops=int(-100 * (1 - ratio))) for ratio in
+                (0.1, 0.3, 0.5, 0.7)}  # fmt: skip
+    table = CostTable(Cost(100, 100), {"a": {KEEP: Cost(), **settings}})
+    problem = problem_with(table=table, limits={"flops": 60})
+    assert first_plans(problem) == [Plan({"a": Option.of("svd", ratio=0.5)})]
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 5, 8, 100])
+def test_the_first_plans_take_at_most_half_of_the_trials(trials, problem_with):
+    plans = first_plans(problem_with(limits={"flops": 900}, trials=trials))
+    assert len(plans) == min(trials // 2, 3)
+
+
+@pytest.mark.parametrize("limits", [{"flops": 500}, {"params": 450}, {"flops": 600, "params": 500}])
+def test_a_repaired_plan_is_within_the_budget_and_dearer_in_nothing_that_is_limited(
+    limits, table, problem_with
+):
+    problem = problem_with(limits=limits)
+    for number, plan in enumerate(every_plan(table)):
+        found = repaired(plan, problem, random.Random(number))
+        before = table.cost(plan)
+        if within(plan, problem):
+            assert found == plan
+        elif found is not None:
+            assert within(found, problem)
+            after = table.cost(found)
+            assert all(after.quantity(name) <= before.quantity(name) for name in limits)
+
+
+def test_any_plan_can_be_repaired_where_one_option_is_the_cheapest_in_everything(
+    table, problem_with
+):
+    problem = problem_with(limits={"flops": 400, "params": 400})
+    cheapest = Plan(dict.fromkeys("abc", SVD))
+    assert within(cheapest, problem)
+    for number, plan in enumerate(every_plan(table)):
+        assert repaired(plan, problem, random.Random(number)) is not None
+
+
+def test_a_budget_on_flops_limits_the_additions_of_adder_layers_too(problem_with):
+    adder = Option.of("adder")
+    table = CostTable(
+        Cost(100, 100), {"a": {KEEP: Cost(), adder: Cost(-80, 0, 80), GHOST: Cost(-50, 0)}}
+    )
+    problem = problem_with(table=table, limits={"flops": 60}, trials=5)
+    assert search(problem, 5) == [Plan({"a": GHOST})]
+
+
+def test_parameters_and_constraints_speak_of_every_block_and_budget(problem_with):
+    problem = problem_with()
+    plan = Plan({"b": SVD})
+    assert problem.params_of(plan) == {"a": "keep", "b": "svd(ratio=0.25)", "c": "keep"}
+    assert problem.distributions["a"].choices == ("keep", "ghost", "shift", "svd(ratio=0.25)")
+    violations = problem.constraints(problem.table.cost(plan))
+    assert violations == {
+        "flops": pytest.approx(760 / 700 - 1),
+        "params": pytest.approx(700 / 600 - 1),
+    }
