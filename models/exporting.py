@@ -1,5 +1,6 @@
 """Export: a student as files that load without this project, and the proof that they do."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def export(
     `images` [N, C, H, W], normalised, N >= 2: the files take the same size at any batch. `metadata`
     (JSON) travels in each file. Raises ExportError where a format fails or its outputs differ.
     """
-    network = network.cpu().eval()
+    network = copy.deepcopy(network).cpu().eval()
     images = images.cpu().float()
     with torch.no_grad():
         expected = network(images)

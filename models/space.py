@@ -72,12 +72,17 @@ def _changes(
     network: fx.GraphModule, block: Block, every: Sequence[Option], sizes: dict[str, Size]
 ) -> dict[Option, Cost]:
     changes: dict[Option, Cost] = {}
+    built: set[tuple[str, Cost]] = set()
     for option in every:
         refused = refusals(network, block, option)
         accepted = [conv for conv in block.convs if conv not in refused]
         if accepted:
             parts = (_change(network, conv, option, sizes[conv]) for conv in accepted)
-            changes[option] = sum(parts, Cost())
+            change = sum(parts, Cost())
+            # One operator at one cost is one network: two ratios may round to the same rank.
+            if (option.operator, change) not in built:
+                built.add((option.operator, change))
+                changes[option] = change
     return changes
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import fx
 
 from pareconv.models.errors import WeightsError
@@ -14,20 +14,24 @@ from pareconv.models.rewriting import rewrite
 from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.weights import load_weights
 
+_NEEDED = ("architecture", "num_classes", "plan")
+
 
 def load_student(path: Path) -> fx.GraphModule:
     """The student that a job exported as `safetensors`, in eval mode on the CPU.
 
     Raises WeightsError where the file is not such an export.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    missing = {"architecture", "num_classes", "plan"} - set(metadata)
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise WeightsError(f"{path.name} is not a safetensors file: {error}") from error
+    missing = [name for name in _NEEDED if name not in texts]
     if missing:
-        raise WeightsError(
-            f"{path.name} is not an exported student: no {', '.join(sorted(missing))}"
-        )
+        raise WeightsError(f"{path.name} is not an exported student: no {', '.join(missing)}")
+    metadata = {name: json.loads(texts[name]) for name in _NEEDED}
     with torch.random.fork_rng(devices=[]):
         teacher = canonical(architecture(metadata["architecture"]).build(metadata["num_classes"]))
         student = rewrite(teacher, Plan.from_json(metadata["plan"]))

@@ -160,8 +160,9 @@ def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
         space = find_space(network, (1, 3, data.image_size, data.image_size), scope)
     if not space.blocks:
         reasons = "; ".join(f"{left.name}: {left.reason}" for left in space.left_out[:3])
+        is_narrowed = spec.search.include is not None or spec.search.exclude is not None
         raise InvalidSpec(
-            "search.operators",
+            "search.include" if is_narrowed else "search.operators",
             f"no block of {spec.teacher.architecture} can be replaced ({reasons}); allow more "
             "operators or fewer exclusions",
         )

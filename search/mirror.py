@@ -5,8 +5,10 @@ Never read back.
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import optuna
 from optuna.storages import RDBStorage, get_storage
@@ -25,26 +27,53 @@ _STATES = {
 
 
 class Mirror:
-    """One study, its trials numbered as the candidates; made anew whenever it does not agree."""
+    """One study, its trials numbered as the candidates; made anew whenever it does not agree.
+
+    Has connections of its own, which leaving its context closes.
+    """
 
     def __init__(self, database_url: str, name: str, problem: Problem) -> None:
         self._problem = problem
-        self._storage = get_storage(_storage(database_url))
+        self._database = _storage(database_url)
+        self._storage = get_storage(self._database)
         self._name = name
         self._study = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._storage.remove_session()
+        self._database.engine.dispose()
 
     def sync(self, candidates: Sequence[Candidate]) -> None:
         """Append the candidates that ended, in the order of their numbers, up to the first that
         runs.
         """
-        mirrored = len(self._study.get_trials(deepcopy=False))
-        if mirrored > len(candidates):
-            optuna.delete_study(study_name=self._name, storage=self._storage)
-            self._study, mirrored = self._open(), 0
-        for candidate in candidates[mirrored:]:
+        if not self._agrees(candidates):
+            with suppress(KeyError):  # somebody deleted it
+                optuna.delete_study(study_name=self._name, storage=self._storage)
+            self._study = self._open()
+        for candidate in candidates[len(self._study.get_trials(deepcopy=False)) :]:
             if candidate.state is CandidateState.RUNNING:
                 break
             self._study.add_trial(self._trial(candidate))
+
+    def _agrees(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether each trial is of the candidate of its number, known by the moment it began."""
+        try:
+            trials = self._study.get_trials(deepcopy=False)
+        except KeyError:
+            return False
+        return len(trials) <= len(candidates) and all(
+            trial.datetime_start == _local(candidate.created_at)
+            for trial, candidate in zip(trials, candidates, strict=False)
+        )
 
     def _open(self) -> optuna.Study:
         study = optuna.create_study(

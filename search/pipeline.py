@@ -17,7 +17,6 @@ def run_job(run: Run, database_url: str) -> None:
     Raises SearchError where it cannot go on, Stop where it must not.
     """
     profiled = _profile(run)
-    run.advance(Stage.SEARCH, 0)
     Study(run, profiled, database_url).search()
     run.advance(Stage.FINISH, 0)
     _finish(run, profiled)

@@ -72,7 +72,11 @@ class References:
             ) from None
 
     def _allowed(self, field: str, value: str) -> Path:
-        path = Path(value).expanduser().resolve()
+        try:
+            path = Path(value).expanduser().resolve()
+            is_there = path.exists()
+        except (ValueError, RuntimeError, OSError) as error:  # a zero byte, a loop, too long
+            raise InvalidSpec(field, f"{value[:200]!r} is not a path: {error}") from error
         roots = self._settings.allowed_roots
         if not any(path.is_relative_to(root) for root in roots):
             listed = ", ".join(map(str, roots)) or "none are set"
@@ -81,6 +85,6 @@ class References:
                 f"{value} is outside the allowed roots ({listed}); set PARECONV_ALLOWED_ROOTS "
                 "where the server runs, or upload the file",
             )
-        if not path.exists():
+        if not is_there:
             raise InvalidSpec(field, f"{value} does not exist on the server")
         return path

@@ -6,7 +6,7 @@ One pydantic model for REST, CLI and Python; no torch.
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
 Auto = Literal["auto"]
 Triple = tuple[float, float, float]
@@ -139,10 +139,12 @@ class Dataset(Spec):
 class Budget(Spec):
     """What a student may cost: a number is absolute, `"50%"` is of the teacher's. At least one."""
 
-    flops: int | str | None = Field(
-        None, description="multiply-adds for one image, as fvcore counts them", examples=["50%"]
+    flops: StrictInt | str | None = Field(
+        None,
+        description="multiply-adds for one image, as fvcore counts them",
+        examples=["50%"],
     )
-    params: int | str | None = Field(None, description="parameters", examples=[200_000])
+    params: StrictInt | str | None = Field(None, description="parameters", examples=[200_000])
 
     @field_validator("flops", "params")
     @classmethod

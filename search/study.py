@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pareconv.models.cost_table import CostTable
 from pareconv.models.plan import Plan
-from pareconv.search.claim import CancelAsked, ShuttingDown
+from pareconv.search.claim import CancelAsked, LeaseLost, ShuttingDown
 from pareconv.search.errors import Diverged, JobFailed, TaskDied, TaskFailed
 from pareconv.search.mirror import Mirror
 from pareconv.search.proposals import Problem, Proposer
@@ -14,8 +14,10 @@ from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.job_states import Stage
 
-# A candidate whose process ended under it; its plan is tried once more.
-INTERRUPTED = "interrupted: "
+# How the reason of a candidate begins whose plan is tried again: always when its worker was
+# stopped, once when its own process died, which may have been its fault.
+STOPPED = "stopped: "
+DIED = "its process died: "
 
 
 def problem_of(profiled: Profiled) -> Problem:
@@ -46,10 +48,11 @@ class Study:
 
     def search(self) -> None:
         """Try plans until the trials or the time are used up; JobFailed if not one worked out."""
-        self._take_up()
-        started = time.monotonic()
-        while self._is_in_time(started) and (plan := self._next()) is not None:
-            self._try(plan)
+        with self._mirror:
+            self._take_up()
+            started = time.monotonic()
+            while self._is_in_time(started) and (plan := self._next()) is not None:
+                self._try(plan)
         if not self._run.stores.candidates.front(self._run.job.id):
             raise JobFailed(self._why_nothing())
 
@@ -57,12 +60,18 @@ class Study:
         """Go on after an interruption: end what ran then, learn from what is complete."""
         candidates = self._run.stores.candidates
         for candidate in candidates.running(self._run.job.id):
-            reason = f"{INTERRUPTED}its worker stopped"
-            candidates.fail(self._run.job.id, candidate.number, reason)
+            candidates.fail(self._run.job.id, candidate.number, f"{STOPPED}its worker went away")
         for candidate in self._candidates():
             if candidate.state is CandidateState.COMPLETE and candidate.accuracy is not None:
                 self._proposer.observe(Plan.from_json(candidate.plan), candidate.accuracy)
-        self._mirror.sync(self._candidates())
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Bring the mirror and the job's progress up to the candidates."""
+        candidates = self._candidates()
+        self._mirror.sync(candidates)
+        ended = {Plan.from_json(each.plan) for each in candidates if each.finished_at}
+        self._run.advance(Stage.SEARCH, len(ended) / self._problem.trials)
 
     def _is_in_time(self, started: float) -> bool:
         limit = self._profiled.spec.search.time_limit_s
@@ -92,22 +101,21 @@ class Study:
         try:
             measured = self._run.call("evaluate", self._profiled.bench | {"plan": plan.to_json()})
         except TaskDied as error:
-            self._fail(candidate, f"{INTERRUPTED}{error}")
+            self._fail(candidate, f"{DIED}{error}")
         except (CancelAsked, ShuttingDown) as stop:
-            self._fail(candidate, f"{INTERRUPTED}{stop}")
+            self._fail(candidate, f"{STOPPED}{stop}")
             raise
         except (Diverged, TaskFailed) as error:
             self._fail(candidate, str(error))
         else:
-            store.complete(job, candidate.number, **measured)
+            _require_ours(store.complete(job, candidate.number, **measured))
             self._proposer.observe(plan, measured["accuracy"])
             self._announce(store.get(job, candidate.number))
-        candidates = self._candidates()
-        self._mirror.sync(candidates)
-        self._run.advance(Stage.SEARCH, len(candidates) / self._problem.trials)
+        self._keep_up()
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
-        self._run.stores.candidates.fail(self._run.job.id, candidate.number, reason)
+        candidates = self._run.stores.candidates
+        _require_ours(candidates.fail(self._run.job.id, candidate.number, reason))
         self._run.report(
             "trial_failed",
             f"trial {candidate.number} failed: {reason}",
@@ -132,21 +140,30 @@ class Study:
 
     def _why_nothing(self) -> str:
         reasons = [each.reason for each in self._candidates() if each.reason]
-        last = f"; the last one: {reasons[-1]}" if reasons else ""
-        return f"none of {len(reasons)} candidates could be trained{last}"
+        if reasons:
+            return (
+                f"none of {len(reasons)} candidates could be trained; the last one: {reasons[-1]}"
+            )
+        limits = " and ".join(f"{limit:,} {name}" for name, limit in self._problem.limits.items())
+        return f"no plan was found within {limits}; raise one budget, or allow more time"
 
     def _candidates(self) -> list[Candidate]:
         return self._run.stores.candidates.all(self._run.job.id)
 
 
+def _require_ours(is_ended_by_us: bool) -> None:
+    if not is_ended_by_us:
+        raise LeaseLost("another worker has the job and ended its running candidate")
+
+
 def _to_repeat(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The first candidate that was interrupted, is no repetition and was not repeated yet."""
+    """The first candidate that was interrupted and not repeated yet."""
     repeated = {candidate.retry_of for candidate in candidates}
-    interrupted = (
-        candidate
-        for candidate in candidates
-        if (candidate.reason or "").startswith(INTERRUPTED)
-        and candidate.retry_of is None
-        and candidate.number not in repeated
-    )
-    return next(interrupted, None)
+    waiting = (each for each in candidates if each.number not in repeated and _is_to_repeat(each))
+    return next(waiting, None)
+
+
+def _is_to_repeat(candidate: Candidate) -> bool:
+    reason = candidate.reason or ""
+    is_unlucky = reason.startswith(DIED) and candidate.retry_of is None
+    return is_unlucky or reason.startswith(STOPPED)

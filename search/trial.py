@@ -1,6 +1,7 @@
 """One trial: a plan assembled, briefly taught, and measured on the validation split."""
 
 import io
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.teachers.weights import load_weights
 from pareconv.search.distillation.registry import method
+from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.seeds import derived
 from pareconv.search.spec import Distill
@@ -36,6 +38,8 @@ def run_trial(bench: Workbench, plan: Plan, files: FileStore) -> dict[str, Any]:
     student = assemble(bench, plan)
     teach(bench, student, bench.spec.distill, purpose=("trial", plan.key))
     measured = evaluate(student, bench.validation)
+    if not math.isfinite(measured.loss):
+        raise Diverged(f"the validation loss is {measured.loss}; a lower learning rate may help")
     return {
         "accuracy": measured.accuracy,
         "accuracy_stderr": measured.stderr,

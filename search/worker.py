@@ -92,7 +92,7 @@ def _problem(error: Exception) -> dict[str, object]:
     """The error as the API shows it (RFC 9457)."""
     if isinstance(error, InvalidSpec):
         return {
-            "type": "/problems/invalid-spec",
+            "type": "/problems/invalid-request",
             "title": "The job cannot work as specified",
             "detail": str(error),
             "errors": [{"field": error.field, "message": error.message}],
@@ -100,7 +100,11 @@ def _problem(error: Exception) -> dict[str, object]:
     if isinstance(error, (SearchError, ModelError)):
         return {"type": "/problems/job-failed", "title": "The job failed", "detail": str(error)}
     detail = f"unexpected {type(error).__name__}: {error}"
-    return {"type": "/problems/internal", "title": "The job failed unexpectedly", "detail": detail}
+    return {
+        "type": "/problems/internal-error",
+        "title": "The job failed unexpectedly",
+        "detail": detail,
+    }
 
 
 def _end_with_parent(ending: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""The Python client: the REST API as methods, JSON as it comes. Knows no terminal and no database."""
+"""The Python client: the REST API as methods, JSON as it comes. Knows no terminal, no database."""
 
 import hashlib
 import io

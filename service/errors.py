@@ -119,7 +119,7 @@ def invalid(errors: list[FieldError]) -> ProblemResponse:
 def plain_problem(status: int, detail: str) -> Problem:
     """A problem that comes from HTTP itself, such as an unknown path."""
     phrase = HTTPStatus(status).phrase
-    slug = phrase.lower().replace(" ", "-")
+    slug = "too-large" if status == 413 else phrase.lower().replace(" ", "-")
     title = TITLES.get(status, phrase)
     return Problem(type=f"/problems/{slug}", title=title, status=status, detail=detail)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 
-WORKER = (sys.executable, "-m", "pareconv.search.worker")
+WORKER = (sys.executable, "-P", "-m", "pareconv.search.worker")
 
 _POLL_SECONDS = 0.2
 

@@ -30,6 +30,8 @@ def cancel(row: JobRow, now: datetime) -> None:
     """Cancel at once when no worker has the job, else ask its worker; nothing when so already."""
     if row.status in {JobStatus.CANCELLING, JobStatus.CANCELLED}:
         return
+    if row.status in TERMINAL:
+        raise Conflict(f"job {row.id} is {row.status}: there is nothing left to cancel")
     move(row, JobStatus.CANCELLING if row.status in ACTIVE else JobStatus.CANCELLED, now=now)
 
 

@@ -86,7 +86,7 @@ def backend(
     backend.drop_all()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_url(backend: Backend) -> str:
-    """A new and empty database that several connections, or processes, can share."""
+    """A database that several connections, or processes, can share; the same for all tests."""
     return backend.new_url()

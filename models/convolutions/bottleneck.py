@@ -21,7 +21,7 @@ class Bottleneck(CheapConv):
     name = "bottleneck"
     summary = "1x1 down, k x k at reduced width, 1x1 up, with batch norms and ReLUs between"
     formula = (
-        "m = Co/b; params Ci*m + m^2*k^2 + m*Co + 4*m; "
+        "m = floor(Co/b); params Ci*m + m^2*k^2 + m*Co + 4*m; "
         "multiply-adds Ci*m*H*W + (m^2*k^2 + m*Co)*Ho*Wo, and 2*m*(H*W + Ho*Wo) of batch norm"
     )
     source = "Crowley et al. 2018 (Moonshine); He et al. 2016, arXiv 1512.03385"

@@ -21,7 +21,7 @@ class Ghost(CheapConv):
 
     name = "ghost"
     summary = "part of the outputs computed, the rest derived from them by depthwise filters"
-    formula = "params Ci*m*k^2 + (s-1)*m*9 with m = Co/s; multiply-adds the same times Ho*Wo"
+    formula = "params Ci*m*k^2 + (s-1)*m*9 with m = ceil(Co/s); multiply-adds the same times Ho*Wo"
     source = "Han et al. 2020, arXiv 1911.11907"
     hyper = (Hyper("ratio", 2, 64, (2, 4), "s: outputs per primary output"),)
 

@@ -61,25 +61,21 @@ class Child:
     ) -> Message:
         """Run `task` and return its result.
 
-        `on_event` gets what the task reports on its way; `poll` is called about twice a second, and
-        what it raises stops the task by killing its process. Raises the task's own error
+        `on_event` gets what the task reports on its way; `poll` is called at least twice a second.
+        What one of them raises stops the task by killing its process. Raises the task's own error
         (InvalidSpec, JobFailed, a ModelError, ...), TaskDied or TaskTimeout.
         """
         with self._lock:
             deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
             self._send({"task": task, "payload": payload})
             try:
-                while True:
-                    message = self._receive(task, deadline, poll)
-                    if "event" not in message:
-                        return _outcome(message)
+                while "event" in (message := self._receive(task, deadline, poll)):
                     if on_event is not None:
                         on_event(message["event"])
-            except (model_errors.ModelError, search_errors.SearchError):
-                raise
             except BaseException:
-                self._kill()
+                self._kill()  # else its answer would be taken for that of the next task
                 raise
+            return _outcome(message)
 
     def close(self) -> None:
         """Kill the process, if there is one; a call in flight gets TaskDied."""
@@ -102,7 +98,7 @@ class Child:
     def _start(self) -> "subprocess.Popen[str]":
         self._messages = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _SERVER],
+            [sys.executable, "-P", "-m", _SERVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -116,18 +112,15 @@ class Child:
         self, task: str, deadline: float | None, poll: Callable[[], None] | None
     ) -> Message:
         while True:
-            try:
+            if poll is not None:
+                poll()
+            if deadline is not None and time.monotonic() > deadline:
+                raise TaskTimeout(f"{task} ran past its time limit and was stopped")
+            with suppress(queue.Empty):
                 message = self._messages.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if poll is not None:
-                    poll()
-                if deadline is not None and time.monotonic() > deadline:
-                    self._kill()
-                    raise TaskTimeout(f"{task} ran past its time limit and was stopped") from None
-                continue
-            if message is None:
-                raise TaskDied(f"{task}: its process {self._last_words()}")
-            return message
+                if message is None:
+                    raise TaskDied(f"{task}: its process {self._last_words()}")
+                return message
 
     def _last_words(self) -> str:
         process = self._process

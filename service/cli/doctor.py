@@ -94,7 +94,7 @@ def _imported(found: str) -> list[Finding]:
     """Import both in a process of their own: this one must not load them, nor crash with them."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _ASK_TORCH],
+            [sys.executable, "-P", "-c", _ASK_TORCH],
             capture_output=True,
             text=True,
             timeout=_TORCH_SECONDS,

@@ -57,7 +57,7 @@ def worker() -> None:
     Example: pareconv worker
     """
     # The worker loads torch, which this program must not: it becomes that process.
-    os.execv(sys.executable, [sys.executable, "-m", "pareconv.search.worker"])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pareconv.search.worker"])
 
 
 def upgrade() -> None:

@@ -137,7 +137,7 @@ def test_kd_has_nothing_to_teach_a_student_that_agrees(lesson):
 
 
 def test_the_weight_of_soft_labels_hardly_depends_on_the_temperature(lesson):
-    """What the factor T^2 is for: without it the gradient at T = 50 would be 100 times that at 5."""
+    """What the factor T^2 is for: without it the gradient would fall with 1 / T^2."""
     norms = []
     for temperature in (5.0, 50.0):
         student = lesson.student.detach().clone().requires_grad_(True)

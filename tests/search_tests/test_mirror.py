@@ -1,5 +1,10 @@
+import secrets
+from contextlib import ExitStack
+
 import optuna
+import psutil
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from pareconv.models.plan import Option, Plan
@@ -10,7 +15,6 @@ from pareconv.storage.database import Database
 from pareconv.storage.jobs import JobStore
 
 GHOST, SVD = Option.of("ghost"), Option.of("svd", ratio=0.25)
-NAME = "digits (j1)"
 PLANS = [
     Plan({"a": GHOST}),
     Plan({"b": SVD}),
@@ -62,17 +66,34 @@ def tried(database, table):
 
 
 @pytest.fixture
-def trials_in(database):
-    def read():
-        return optuna.load_study(study_name=NAME, storage=database.url).trials
-
-    return read
+def name():
+    return f"digits ({secrets.token_hex(4)})"
 
 
-def test_the_study_shows_what_was_tried(tried, trials_in, database, problem):
+@pytest.fixture
+def studies(database):
+    """The studies in the database, as the dashboard reads them."""
+    storage = RDBStorage(database.url)
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@pytest.fixture
+def trials_in(studies, name):
+    return lambda: optuna.load_study(study_name=name, storage=studies).trials
+
+
+@pytest.fixture
+def new_mirror(database, problem, name):
+    with ExitStack() as stack:
+        yield lambda name=name: stack.enter_context(Mirror(database.url, name, problem))
+
+
+def test_the_study_shows_what_was_tried(tried, trials_in, new_mirror):
     tried(PLANS[0], 0.75)
     tried(PLANS[1], "the loss became nan")
-    Mirror(database.url, NAME, problem).sync(tried(PLANS[2], 0.5))
+    new_mirror().sync(tried(PLANS[2], 0.5))
     first, second, third = trials_in()
     assert [trial.number for trial in (first, second, third)] == [0, 1, 2]
     assert first.state is third.state is TrialState.COMPLETE
@@ -86,9 +107,9 @@ def test_the_study_shows_what_was_tried(tried, trials_in, database, problem):
     assert first.user_attrs["params"] == 850
 
 
-def test_every_trial_says_how_far_over_the_budget_it_is(tried, trials_in, database, problem):
+def test_every_trial_says_how_far_over_the_budget_it_is(tried, trials_in, new_mirror, problem):
     tried(PLANS[0], 0.75)
-    Mirror(database.url, NAME, problem).sync(tried(PLANS[1], "no memory"))
+    new_mirror().sync(tried(PLANS[1], "no memory"))
     for trial, plan in zip(trials_in(), PLANS, strict=False):
         cost = problem.table.cost(plan)
         assert trial.constraints == {
@@ -97,23 +118,23 @@ def test_every_trial_says_how_far_over_the_budget_it_is(tried, trials_in, databa
         }
 
 
-def test_both_objectives_have_names_and_directions(database, problem):
-    Mirror(database.url, NAME, problem)
-    study = optuna.load_study(study_name=NAME, storage=database.url)
+def test_both_objectives_have_names_and_directions(new_mirror, studies, name):
+    new_mirror()
+    study = optuna.load_study(study_name=name, storage=studies)
     assert study.metric_names == ["validation accuracy", "flops"]
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-def test_a_trial_has_the_times_of_its_candidate(tried, trials_in, database, problem):
+def test_a_trial_has_the_times_of_its_candidate(tried, trials_in, new_mirror):
     (candidate,) = tried(PLANS[0], 0.75)
-    Mirror(database.url, NAME, problem).sync([candidate])
+    new_mirror().sync([candidate])
     (trial,) = trials_in()
     assert trial.datetime_start.timestamp() == pytest.approx(candidate.created_at.timestamp())
     assert trial.datetime_complete.timestamp() == pytest.approx(candidate.finished_at.timestamp())
 
 
-def test_a_running_candidate_waits_and_so_do_those_after_it(tried, trials_in, database, problem):
-    mirror = Mirror(database.url, NAME, problem)
+def test_a_running_candidate_waits_and_so_do_those_after_it(tried, trials_in, new_mirror, problem):
+    mirror = new_mirror()
     tried(PLANS[0], 0.5)
     tried(PLANS[1], None)
     mirror.sync(tried(PLANS[2], 0.75))
@@ -124,52 +145,65 @@ def test_a_running_candidate_waits_and_so_do_those_after_it(tried, trials_in, da
     assert trials_in()[2].values == [0.75, problem.table.cost(PLANS[2]).flops]
 
 
-def test_another_worker_goes_on_with_the_same_study(tried, trials_in, database, problem):
-    Mirror(database.url, NAME, problem).sync(tried(PLANS[0], 0.5))
-    Mirror(database.url, NAME, problem).sync(tried(PLANS[1], 0.75))
+def test_another_worker_goes_on_with_the_same_study(tried, trials_in, new_mirror):
+    new_mirror().sync(tried(PLANS[0], 0.5))
+    new_mirror().sync(tried(PLANS[1], 0.75))
     assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
 
 
-def test_syncing_twice_changes_nothing(tried, trials_in, database, problem):
-    mirror, candidates = Mirror(database.url, NAME, problem), tried(PLANS[0], 0.5)
+def test_syncing_twice_changes_nothing(tried, trials_in, new_mirror):
+    mirror, candidates = new_mirror(), tried(PLANS[0], 0.5)
     mirror.sync(candidates)
     mirror.sync(candidates)
     assert len(trials_in()) == 1
 
 
-def test_the_plan_tried_once_more_names_the_first_try(tried, trials_in, database, problem):
-    tried(PLANS[0], "interrupted: its worker stopped")
-    Mirror(database.url, NAME, problem).sync(tried(PLANS[0], 0.5, retry_of=0))
+def test_the_plan_tried_once_more_names_the_first_try(tried, trials_in, new_mirror):
+    tried(PLANS[0], "stopped: its worker went away")
+    new_mirror().sync(tried(PLANS[0], 0.5, retry_of=0))
     assert trials_in()[1].user_attrs["retry_of"] == 0
 
 
-def test_a_study_with_too_many_trials_is_made_anew(tried, trials_in, database, problem):
+def test_a_study_with_too_many_trials_is_made_anew(tried, trials_in, new_mirror):
     candidates = tried(PLANS[0], 0.5)
-    Mirror(database.url, NAME, problem).sync([*candidates, *candidates])
+    new_mirror().sync([*candidates, *candidates])
     assert len(trials_in()) == 2
-    Mirror(database.url, NAME, problem).sync(candidates)
+    new_mirror().sync(candidates)
     assert [trial.values[0] for trial in trials_in()] == [0.5]
 
 
-def test_a_study_with_other_trials_is_made_anew(tried, trials_in, database, problem):
+def test_a_study_with_other_trials_is_made_anew(tried, trials_in, new_mirror):
     """As many as there should be, but one doubled by a worker that had lost the job."""
     tried(PLANS[0], 0.5)
     first, second = tried(PLANS[1], 0.75)
-    mirror = Mirror(database.url, NAME, problem)
+    mirror = new_mirror()
     mirror.sync([first, first])
     mirror.sync([first, second])
     assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
 
 
-def test_a_study_that_somebody_deleted_is_made_anew(tried, trials_in, database, problem):
-    mirror = Mirror(database.url, NAME, problem)
+def test_a_study_that_somebody_deleted_is_made_anew(tried, trials_in, new_mirror, studies, name):
+    mirror = new_mirror()
     mirror.sync(tried(PLANS[0], 0.5))
-    optuna.delete_study(study_name=NAME, storage=database.url)
+    optuna.delete_study(study_name=name, storage=studies)
     mirror.sync(tried(PLANS[1], 0.75))
     assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
 
 
-def test_the_studies_of_two_jobs_are_apart(tried, trials_in, database, problem):
-    Mirror(database.url, "other (j2)", problem).sync(tried(PLANS[0], 0.5))
-    Mirror(database.url, NAME, problem)
+def test_the_studies_of_two_jobs_are_apart(tried, trials_in, new_mirror):
+    new_mirror("other (j2)").sync(tried(PLANS[0], 0.5))
+    new_mirror()
     assert trials_in() == []
+
+
+def test_a_mirror_leaves_no_connection_open(shared_url, problem, name):
+    before = open_files_and_sockets()
+    with Mirror(shared_url, name, problem) as mirror:
+        mirror.sync([])
+        assert open_files_and_sockets() > before
+    assert open_files_and_sockets() == before
+
+
+def open_files_and_sockets():
+    process = psutil.Process()
+    return len(process.open_files()) + len(process.net_connections())

@@ -136,7 +136,8 @@ def test_forms_of_the_teachers_weights(reference):
 
 
 @pytest.mark.parametrize(
-    "reference", ["3f9c", "teacher:", "teacher:../x", "file:", "/w/x.pt", "dataset:1", "", "Default"]
+    "reference",
+    ["3f9c", "teacher:", "teacher:../x", "file:", "/w/x.pt", "dataset:1", "", "Default"],
 )
 def test_weights_of_another_form_are_refused(reference):
     message = refusal("teacher.weights", reference)

@@ -1,0 +1,195 @@
+import json
+
+import pytest
+import torch
+
+from pareconv.models.cost import count
+from pareconv.models.teachers.architectures import architecture
+from pareconv.search.errors import InvalidSpec
+from pareconv.search.inspection import inspect
+from pareconv.search.references import References
+from pareconv.search.spec import JobSpec
+from pareconv.storage.settings import Settings
+
+
+@pytest.fixture
+def references(tmp_path):
+    with References(Settings(home=tmp_path / "home", allowed_roots=(tmp_path,))) as references:
+        yield references
+
+
+@pytest.fixture
+def inspected(references):
+    """Inspects digits with a ResNet-8 at 16 pixels, parts of the spec changed by keyword."""
+
+    def run(**changes):
+        spec = {
+            "teacher": {"architecture": "cifar_resnet8"},
+            "dataset": {"source": "digits", "image_size": 16},
+            "budget": {"flops": "60%"},
+        }
+        for name, part in changes.items():
+            spec[name] = spec.get(name, {}) | part
+        return inspect(JobSpec.model_validate(spec), references)
+
+    return run
+
+
+@pytest.fixture
+def refusal(inspected):
+    def refusal(field, **changes):
+        with pytest.raises(InvalidSpec) as caught:
+            inspected(**changes)
+        assert caught.value.field == field
+        return caught.value.message
+
+    return refusal
+
+
+def test_digits_and_a_resnet8(inspected):
+    found = inspected(dataset={"image_size": "auto"}).to_json()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["classes"] == list("0123456789")
+    assert found["images"] == {"train": 1438, "test": 359}
+    assert found["image_size"] == 32
+    assert [block["name"] for block in found["blocks"]] == [
+        "conv1",
+        "layer1.0",
+        "layer2.0",
+        "layer3.0",
+    ]
+    counted = count(architecture("cifar_resnet8").build(10), 1, 3, 32, 32)
+    assert (found["teacher"]["flops"], found["teacher"]["params"]) == (
+        counted.flops,
+        counted.params,
+    )
+    assert sum(found["teacher"]["flops_by_operator"].values()) == found["teacher"]["flops"]
+    assert found["budget"] == {"flops": int(0.6 * counted.flops), "params": None}
+
+
+def test_every_option_is_shown_with_what_the_network_would_cost(inspected):
+    found = inspected().to_json()
+    teacher, reachable = found["teacher"], found["reachable"]
+    for block in found["blocks"]:
+        assert block["convs"]
+        assert block["options"]
+        for option in block["options"]:
+            assert option["option"] != "keep"
+            assert reachable["flops"]["least"] <= option["flops"] < teacher["flops"]
+            assert reachable["params"]["least"] <= option["params"] < teacher["params"]
+    for name in ("flops", "params"):
+        assert 0 < reachable[name]["least"] < reachable[name]["greatest"] < teacher[name]
+
+
+def test_what_is_left_out_has_a_reason(inspected):
+    left_out = inspected(search={"exclude": ["layer1.*"]}).to_json()["left_out"]
+    assert {"name": "layer1.0", "reason": "excluded by layer1.*"} in left_out
+    assert all(each["reason"] for each in left_out)
+
+
+def test_the_search_can_be_narrowed(inspected):
+    found = inspected(
+        search={"operators": ["svd"], "include": ["layer[23].0"]}, budget={"flops": "90%"}
+    ).to_json()
+    assert [block["name"] for block in found["blocks"]] == ["layer2.0", "layer3.0"]
+    operators = {
+        option["option"].split("(")[0] for block in found["blocks"] for option in block["options"]
+    }
+    assert operators == {"svd"}
+
+
+def test_whether_there_are_weights_is_told(inspected, tmp_path):
+    network = architecture("cifar_resnet8").build(10)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    found = inspected(teacher={"weights": f"file:{tmp_path}/weights.pt"})
+    assert found.is_trained
+    assert torch.equal(found.network.state_dict()["conv1.weight"], network.conv1.weight)
+    assert not inspected().is_trained
+
+
+def test_an_unknown_architecture_is_refused_with_the_nearest(refusal):
+    message = refusal("teacher.architecture", teacher={"architecture": "cifar_resnet21"})
+    assert "'cifar_resnet21'" in message
+    assert "cifar_resnet20" in message
+
+
+def test_weights_of_another_network_are_refused(refusal, tmp_path):
+    torch.save(architecture("cifar_resnet14").build(10).state_dict(), tmp_path / "deep.pt")
+    message = refusal("teacher.weights", teacher={"weights": f"file:{tmp_path}/deep.pt"})
+    assert "layer1.1" in message
+
+
+def test_weights_for_other_classes_are_refused(refusal, tmp_path):
+    torch.save(architecture("cifar_resnet8").build(100).state_dict(), tmp_path / "hundred.pt")
+    message = refusal("teacher.weights", teacher={"weights": f"file:{tmp_path}/hundred.pt"})
+    assert "100" in message
+    assert "10" in message
+
+
+def test_a_file_that_holds_no_weights_is_refused(refusal, tmp_path):
+    (tmp_path / "cut.pt").write_bytes(b"PK\3\4 and no more")
+    assert refusal("teacher.weights", teacher={"weights": f"file:{tmp_path}/cut.pt"})
+
+
+def test_weights_that_cannot_be_had_by_default_are_refused(refusal):
+    assert refusal("teacher.weights", teacher={"weights": "default"})
+
+
+def test_weights_outside_the_allowed_roots_are_refused(refusal):
+    assert "/etc/passwd" in refusal("teacher.weights", teacher={"weights": "file:/etc/passwd"})
+
+
+def test_classes_that_do_not_match_the_data_are_refused(refusal):
+    message = refusal("teacher.num_classes", teacher={"num_classes": 100})
+    assert "100 does not match" in message
+    assert "10 classes" in message
+
+
+def test_the_right_number_of_classes_is_taken(inspected):
+    assert inspected(teacher={"num_classes": 10}).data.classes == tuple("0123456789")
+
+
+def test_images_too_small_for_the_network_are_refused(refusal):
+    message = refusal("dataset.image_size", teacher={"architecture": "cifar_vgg16_bn"})
+    assert "16 pixels is too small for cifar_vgg16_bn" in message
+    assert "at least 32" in message
+
+
+@pytest.mark.parametrize("quantity", ["flops", "params"])
+def test_a_budget_above_the_teacher_is_refused_with_its_cost(quantity, refusal, inspected):
+    whole = inspected().to_json()["teacher"][quantity]
+    message = refusal(f"budget.{quantity}", budget={quantity: whole + 1})
+    assert f"{whole + 1:,} is over 100%" in message
+    assert f"{whole:,};" in message
+    assert inspected(budget={quantity: whole}).limits[quantity] == whole
+
+
+@pytest.mark.parametrize("quantity", ["flops", "params"])
+def test_a_budget_below_every_option_is_refused_with_the_least(quantity, refusal, inspected):
+    least = inspected().to_json()["reachable"][quantity]["least"]
+    message = refusal(f"budget.{quantity}", budget={quantity: least - 1})
+    assert f"{least:,}" in message
+    assert inspected(budget={"flops": "100%", quantity: least}).limits[quantity] == least
+
+
+def test_an_unknown_operator_is_refused_with_the_known(refusal):
+    message = refusal("search.operators", search={"operators": ["svd", "winograd"]})
+    assert "'winograd'" in message
+    assert "ghost" in message
+
+
+@pytest.mark.parametrize("part", ["distill", "finish"])
+def test_an_unknown_method_is_refused_with_the_known(part, refusal):
+    message = refusal(f"{part}.method", **{part: {"method": "attention"}})
+    assert "'attention'" in message
+    assert "kd, labels" in message
+
+
+def test_patterns_that_leave_no_block_are_refused(refusal):
+    message = refusal("search.include", search={"include": ["layer9.*"]})
+    assert "no block of cifar_resnet8 can be replaced" in message
+    assert "layer9.*" in message
+
+
+def test_data_that_is_not_there_is_refused(refusal, tmp_path):
+    refusal("dataset.source", dataset={"source": f"file:{tmp_path}/none.zip"})

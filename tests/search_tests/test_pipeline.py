@@ -1,0 +1,144 @@
+import json
+import threading
+
+import onnxruntime
+import pytest
+import torch
+
+from pareconv.models.plan import Plan
+from pareconv.models.student import load_student
+from pareconv.models.teachers.architectures import architecture
+from pareconv.search.data.digits import load
+from pareconv.search.executors.inline import Inline
+from pareconv.search.spec import JobSpec
+from pareconv.search.stores import Stores
+from pareconv.search.worker import Worker
+from pareconv.storage.files import FileStore
+from pareconv.storage.job_states import JobStatus
+from pareconv.storage.settings import Settings
+
+SPEC = {
+    "teacher": {
+        "architecture": "cifar_resnet8",
+        "training": {"epochs": 6, "batch_size": 64, "lr": 0.1},
+    },
+    "dataset": {"source": "digits", "image_size": 8},
+    "budget": {"flops": "60%", "params": "70%"},
+    "search": {"trials": 4},
+    "distill": {"epochs": 0.5},
+    "finish": {"finalists": 1, "epochs": 2},
+    "seed": 3,
+    "device": "cpu",
+}
+
+
+class Outcome:
+    """A job worked on in a home of its own, and all that is remembered of it."""
+
+    def __init__(self, home, spec):
+        self.home = home
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("PARECONV_DATABASE_URL", "PARECONV_ARTIFACTS_URL"):
+                patch.delenv(name, raising=False)
+            patch.setenv("PARECONV_HOME", str(home))
+            patch.setenv("PARECONV_ALLOWED_ROOTS", str(home.parent))
+            settings = Settings()
+            worker = Worker(settings, Inline(), threading.Event())
+            stores = Stores.open(settings)
+            self.id = stores.jobs.create(JobSpec.model_validate(spec).to_json())[0].id
+            assert worker.work_once()
+            self.job = stores.jobs.get(self.id)
+            self.candidates = stores.candidates.all(self.id)
+            self.artifacts = stores.artifacts.of_job(self.id)
+            self.files = FileStore(settings.artifacts)
+            stores.database.close()
+            worker._stores.database.close()
+
+    @property
+    def finalist(self):
+        (finalist,) = [each for each in self.candidates if each.finalist]
+        return finalist
+
+    def file(self, format):
+        (artifact,) = [each for each in self.artifacts if each.format == format]
+        return self.files.local_path(artifact.sha256)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    return Outcome(tmp_path_factory.mktemp("first") / "home", SPEC)
+
+
+def test_a_job_on_real_digits_succeeds(outcome):
+    assert outcome.job.error is None
+    assert outcome.job.status is JobStatus.SUCCEEDED
+    assert outcome.job.profile["teacher"]["accuracy"] > 0.6
+    assert len({Plan.from_json(each.plan) for each in outcome.candidates}) == 4
+    assert {each.state.value for each in outcome.candidates} == {"complete"}
+
+
+def test_everything_tried_is_within_both_budgets(outcome):
+    teacher, budget = outcome.job.profile["teacher"], outcome.job.profile["budget"]
+    assert budget["flops"] == int(0.6 * teacher["flops"])
+    assert budget["params"] == int(0.7 * teacher["params"])
+    for each in outcome.candidates:
+        assert each.flops + each.adds <= budget["flops"]
+        assert each.params <= budget["params"]
+
+
+def test_the_spec_comes_back_resolved(outcome):
+    resolved = outcome.job.resolved
+    assert "auto" not in json.dumps(resolved["distill"] | resolved["dataset"])
+    assert resolved["search"]["sampler"] == "tpe"
+    assert resolved["teacher"]["num_classes"] == 10
+    assert resolved["dataset"]["augment"] == "crop"
+
+
+def test_the_finalist_is_tested_and_better_than_chance(outcome):
+    assert outcome.finalist.test_accuracy > 0.5
+    assert outcome.finalist.finish_accuracy > 0.5
+    best = max(each.accuracy for each in outcome.candidates)
+    assert outcome.finalist.accuracy == best
+
+
+def test_every_export_gives_the_test_accuracy_that_was_reported(outcome):
+    assert [each.format for each in outcome.artifacts] == ["onnx", "pt2", "safetensors"]
+    digits, normalize = load(8), outcome.job.resolved["teacher"]["normalize"]
+    mean, std = (torch.tensor(normalize[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    images = (digits.test_images.float() / 255 - mean) / std
+    program = torch.export.load(outcome.file("pt2")).module()
+    session = onnxruntime.InferenceSession(outcome.file("onnx"))
+    (entry,) = session.get_inputs()
+    with torch.no_grad():
+        answers = {
+            "pt2": program(images),
+            "onnx": torch.from_numpy(session.run(None, {entry.name: images.numpy()})[0]),
+            "safetensors": load_student(outcome.file("safetensors"))(images),
+        }
+    for logits in answers.values():
+        accuracy = (logits.argmax(1) == digits.test_labels).double().mean()
+        assert float(accuracy) == pytest.approx(outcome.finalist.test_accuracy, abs=0.004)
+
+
+def test_the_same_spec_and_seed_give_the_same_in_another_home(outcome, tmp_path):
+    again = Outcome(tmp_path / "home", SPEC)
+    compared = ("plan", "flops", "params", "accuracy", "loss", "finish_accuracy", "test_accuracy")
+    assert [[getattr(each, name) for name in compared] for each in again.candidates] == [
+        [getattr(each, name) for name in compared] for each in outcome.candidates
+    ]
+    assert again.job.profile["teacher"] == outcome.job.profile["teacher"]
+
+
+def test_a_teacher_near_chance_is_refused_with_the_likely_causes(tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = architecture("cifar_resnet8").build(10)
+    torch.save(network.state_dict(), tmp_path / "untrained.pt")
+    teacher = {"architecture": "cifar_resnet8", "weights": f"file:{tmp_path}/untrained.pt"}
+    outcome = Outcome(tmp_path / "home", SPEC | {"teacher": teacher})
+    assert outcome.job.status is JobStatus.FAILED
+    (error,) = outcome.job.error["errors"]
+    assert error["field"] == "teacher.weights"
+    assert "another order" in error["message"]
+    assert "teacher.normalize" in error["message"]
+    assert outcome.candidates == []

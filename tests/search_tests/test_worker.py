@@ -1,0 +1,544 @@
+import threading
+import time
+
+import pytest
+from sqlalchemy import update
+
+from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, OutOfMemory, TaskDied
+from pareconv.search.spec import JobSpec
+from pareconv.search.stores import Stores
+from pareconv.search.worker import Worker
+from pareconv.storage.candidates import CandidateState
+from pareconv.storage.job_states import JobStatus, Stage
+from pareconv.storage.settings import Settings
+from pareconv.storage.tables import JobRow
+
+SPEC = {
+    "name": "digits",
+    "teacher": {"architecture": "cifar_resnet8"},
+    "dataset": {"source": "digits"},
+    "budget": {"flops": 800},
+    "search": {"trials": 6},
+    "finish": {"finalists": 2},
+}
+LOSSES = {"ghost": 0.01, "shift": 0.02, "svd": 0.04}
+A_HASH = "0" * 64
+
+
+def accuracy_of(plan):
+    return 0.9 - sum(LOSSES[option.operator] for option in Plan.from_json(plan).values())
+
+
+class Scripted:
+    """An executor that answers by formula. `on_trial` may raise for a plan, or take its time."""
+
+    def __init__(self, table):
+        self.table = table
+        self.tried = []
+        self.finished = []
+        self.on_trial = self.on_finish = self.on_profile = lambda *_: None
+
+    def call(self, task, payload, *, timeout_seconds=None, on_event=None, poll=None):
+        poll()
+        return getattr(self, task)(payload, on_event, poll)
+
+    def profile(self, payload, on_event, poll):
+        self.on_profile()
+        spec = JobSpec.model_validate(payload["spec"])
+        on_event({"type": "inspected", "blocks": 3})
+        on_event({"type": "progress", "done": 0.5, "loss": 1.0})
+        teacher = self.table.teacher.to_json() | {
+            "accuracy": 0.9,
+            "accuracy_stderr": 0.01,
+            "test_accuracy": None,
+        }
+        return {
+            "resolved": spec.to_json(),
+            "profile": {
+                "teacher": teacher,
+                "budget": {"flops": spec.budget.flops, "params": spec.budget.params},
+                "blocks": [{"name": name} for name in self.table.changes],
+                "table": self.table.to_json(),
+                "weights": A_HASH,
+            },
+        }
+
+    def evaluate(self, payload, on_event, poll):
+        plan = payload["plan"]
+        self.tried.append(plan)
+        self.on_trial(plan, poll)
+        return {
+            "accuracy": accuracy_of(plan),
+            "accuracy_stderr": 0.01,
+            "loss": 0.5,
+            "seconds": 0.1,
+            "images": 100,
+            "checkpoint": A_HASH,
+        }
+
+    def test_teacher(self, payload, on_event, poll):
+        return {"test_accuracy": 0.88}
+
+    def finish(self, payload, on_event, poll):
+        self.finished.append(payload["plan"])
+        self.on_finish(payload["plan"])
+        on_event({"type": "progress", "done": 1.0, "loss": 0.1})
+        file = {"format": "onnx", "sha256": A_HASH, "size_bytes": 10, "difference": 0.0}
+        accuracy = accuracy_of(payload["plan"])
+        return {"finish_accuracy": accuracy, "test_accuracy": accuracy, "artifacts": [file]}
+
+
+def endless(plan, poll):
+    """What a task that runs for hours is to who waits for it."""
+    while True:
+        poll()
+        time.sleep(0.02)
+
+
+class Home:
+    """Stores in a temporary home, workers over them, and what has become of one job."""
+
+    def __init__(self, folder, table):
+        self.settings = Settings(home=folder, database_url=None, artifacts_url=None)
+        self.stores = Stores.open(self.settings)
+        self.table = table
+        self.workers = []
+
+    def worker(self, **script):
+        executor = Scripted(self.table)
+        for name, answer in script.items():
+            setattr(executor, name, answer)
+        worker = Worker(self.settings, executor, threading.Event())
+        self.workers.append(worker)
+        return worker, executor
+
+    def submit(self, **changes):
+        self.id = self.stores.jobs.create(SPEC | changes, name="digits")[0].id
+        return self.id
+
+    @property
+    def job(self):
+        return self.stores.jobs.get(self.id)
+
+    @property
+    def candidates(self):
+        return self.stores.candidates.all(self.id)
+
+    @property
+    def events(self):
+        return self.stores.events.page(self.id)
+
+    def plans(self, state=CandidateState.COMPLETE):
+        return [Plan.from_json(each.plan) for each in self.candidates if each.state is state]
+
+    def close(self):
+        for worker in self.workers:
+            worker._stores.database.close()
+        self.stores.database.close()
+
+
+@pytest.fixture
+def home(tmp_path, table):
+    home = Home(tmp_path / "home", table)
+    yield home
+    home.close()
+
+
+class Background:
+    """A call in a thread; leaving waits for it."""
+
+    def __init__(self, call):
+        self._thread = threading.Thread(target=call)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_without_a_job_there_is_nothing_to_do(home):
+    worker, _ = home.worker()
+    assert worker.work_once() is False
+
+
+def test_a_job_goes_through_its_stages_to_success(home):
+    home.submit()
+    worker, _ = home.worker()
+    seen = []
+    update_job = worker._stores.jobs.update
+
+    def watch(id, **values):
+        seen.append((values.get("stage"), values.get("progress")))
+        return update_job(id, **values)
+
+    worker._stores.jobs.update = watch
+    assert worker.work_once() is True
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert (home.job.progress, home.job.error, home.job.lease_owner) == (1.0, None, None)
+    progress = [done for _, done in seen if done is not None]
+    assert progress == sorted(progress)
+    assert progress[-1] == 1.0
+    stages = dict.fromkeys(stage for stage, _ in seen if stage)
+    assert list(stages) == [Stage.PROFILE, Stage.SEARCH, Stage.FINISH]
+    types = [event.type for event in home.events]
+    assert types == ["profiled", *["trial"] * 6, "finalist", "finalist", "succeeded"]
+    assert worker.work_once() is False
+
+
+def test_what_was_found_is_remembered(home):
+    home.submit()
+    worker, _ = home.worker()
+    worker.work_once()
+    assert [each.number for each in home.candidates] == list(range(6))
+    assert len(set(home.plans())) == 6
+    for each in home.candidates:
+        cost = home.table.cost(Plan.from_json(each.plan))
+        assert (each.flops, each.params) == (cost.flops, cost.params)
+        assert each.flops + each.adds <= 800
+        assert each.accuracy == accuracy_of(each.plan)
+    front = home.stores.candidates.front(home.id)
+    best = sorted(front, key=lambda each: -each.accuracy)[:2]
+    finalists = [each for each in home.candidates if each.finalist]
+    assert {each.number for each in finalists} == {each.number for each in best}
+    assert all(each.test_accuracy == accuracy_of(each.plan) for each in finalists)
+    files = home.stores.artifacts.of_job(home.id)
+    assert {file.number for file in files} == {each.number for each in finalists}
+    assert home.job.profile["teacher"]["test_accuracy"] == 0.88
+
+
+def test_without_finalists_nothing_is_tested(home):
+    home.submit(finish={"finalists": 0})
+    worker, executor = home.worker()
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert executor.finished == []
+    assert home.job.profile["teacher"]["test_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Diverged("the training loss became nan within 20 steps"), OutOfMemory("cannot allocate")],
+)
+def test_a_candidate_that_fails_has_its_reason_and_the_job_goes_on(error, home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 2:
+            raise error
+
+    worker, executor = home.worker(on_trial=on_trial)
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    failed = home.candidates[1]
+    assert (failed.state, failed.reason) == (CandidateState.FAILED, str(error))
+    assert len(home.plans()) == 5
+    assert executor.tried.count(failed.plan) == 1
+    (event,) = [event for event in home.events if event.type == "trial_failed"]
+    assert str(error) in event.message
+    assert event.data == {"trial": 1}
+
+
+def test_a_plan_whose_process_died_is_tried_once_more(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 2:
+            raise TaskDied("evaluate: its process was killed by SIGKILL")
+
+    worker, executor = home.worker(on_trial=on_trial)
+    worker.work_once()
+    failed, again = home.candidates[1:3]
+    assert failed.state is CandidateState.FAILED
+    assert "SIGKILL" in failed.reason
+    assert (again.state, again.plan, again.retry_of) == (CandidateState.COMPLETE, failed.plan, 1)
+    assert len(home.candidates) == 7
+    assert len(set(home.plans())) == len(home.plans()) == 6
+
+
+def test_a_plan_whose_process_dies_twice_is_given_up(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if plan == executor.tried[0]:
+            raise TaskDied("evaluate: its process was killed by SIGKILL")
+
+    worker, executor = home.worker(on_trial=on_trial)
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert executor.tried.count(executor.tried[0]) == 2
+    assert len(home.plans(CandidateState.FAILED)) == 2
+    assert len(set(home.plans())) == 5
+
+
+def test_when_every_candidate_fails_the_job_fails_with_the_last_reason(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        raise Diverged(f"nan in number {len(executor.tried)}")
+
+    worker, executor = home.worker(on_trial=on_trial)
+    worker.work_once()
+    assert home.job.status is JobStatus.FAILED
+    assert "nan in number 6" in home.job.error["detail"]
+    assert home.job.error["type"] == "/problems/job-failed"
+    assert home.events[-1].level == "error"
+
+
+def test_a_cancelled_job_ends_within_seconds_and_goes_on_when_resumed(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 3:
+            endless(plan, poll)
+
+    worker, executor = home.worker(on_trial=on_trial)
+    with Background(worker.work_once):
+        until(lambda: len(executor.tried) == 3)
+        home.stores.jobs.cancel(home.id)
+        until(lambda: home.job.status is JobStatus.CANCELLED, seconds=5)
+    assert home.stores.candidates.running(home.id) == []
+    assert home.candidates[2].state is CandidateState.FAILED
+    assert "cancelled" in home.candidates[2].reason
+    home.stores.jobs.resume(home.id)
+    other, resumed = home.worker()
+    assert other.work_once() is True
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert len(set(home.plans())) == len(home.plans()) == 6
+    assert resumed.tried[0] == home.candidates[2].plan
+    assert len(home.candidates) == 7
+
+
+def test_a_job_cancelled_in_its_profile_stage_completes_no_candidate(home):
+    home.submit()
+    worker, _ = home.worker(on_profile=lambda: home.stores.jobs.cancel(home.id), on_trial=endless)
+    worker.work_once()
+    assert home.job.status is JobStatus.CANCELLED
+    assert home.plans() == []
+
+
+def test_a_worker_that_shuts_down_gives_the_job_back_and_another_ends_it(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 3:
+            endless(plan, poll)
+
+    worker, executor = home.worker(on_trial=on_trial)
+    with Background(worker.run):
+        until(lambda: len(executor.tried) == 3)
+        worker._ending.set()
+    assert home.job.status is JobStatus.RUNNING
+    assert home.job.lease_owner is None
+    assert home.stores.candidates.running(home.id) == []
+    other, _ = home.worker()
+    assert other.work_once() is True  # at once, without waiting for a lease to run out
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert len(set(home.plans())) == len(home.plans()) == 6
+
+
+def test_a_plan_that_is_stopped_again_and_again_is_not_lost(home):
+    home.submit(search={"trials": 1})
+    for _ in range(3):
+        worker, executor = home.worker()
+        executor.on_trial = lambda _, poll, worker=worker: stop_in_the_middle(worker, poll)
+        worker.work_once()
+    home.worker()[0].work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert [each.retry_of for each in home.candidates] == [None, 0, 1, 2]
+    assert len({str(each.plan) for each in home.candidates}) == 1
+    assert len(home.plans()) == 1
+
+
+def stop_in_the_middle(worker, poll):
+    worker._ending.set()
+    poll()
+
+
+def test_budgets_that_no_plan_meets_together_are_named(tmp_path):
+    """Each option meets one of the two budgets."""
+    options = {KEEP: Cost(), Option("svd"): Cost(-60, -10), Option("shift"): Cost(-10, -60)}
+    home = Home(tmp_path / "home", CostTable(Cost(100, 100), {"a": options}))
+    home.submit(budget={"flops": 50, "params": 50})
+    home.worker()[0].work_once()
+    home.close()
+    assert home.job.status is JobStatus.FAILED
+    assert home.job.error["detail"] == (
+        "no plan was found within 50 flops and 50 params; raise one budget, or allow more time"
+    )
+
+
+def test_the_plans_do_not_depend_on_interruptions(home, tmp_path, table):
+    home.submit()
+    worker, _ = home.worker()
+    worker.work_once()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 4:
+            broken._ending.set()
+            endless(plan, poll)
+
+    other_home = Home(tmp_path / "other", table)
+    other_home.submit()
+    broken, executor = other_home.worker(on_trial=on_trial)
+    broken.work_once()
+    going_on, _ = other_home.worker()
+    going_on.work_once()
+    assert other_home.plans() == home.plans()
+    other_home.close()
+
+
+@pytest.mark.parametrize("error", [None, Diverged("nan")])
+def test_a_worker_that_lost_its_lease_writes_nothing(error, home):
+    """Another worker took the job over, and ended it, while this one tried a plan."""
+    home.submit()
+    left = []
+
+    def on_trial(plan, poll):
+        if len(slow.tried) == 2:
+            take_over()
+            left.append((home.job, home.candidates, home.events))
+            if error is not None:
+                raise error
+
+    def take_over():
+        with home.stores.database.session() as session:
+            session.execute(update(JobRow).values(lease_owner=None, lease_expires_at=None))
+        assert fast.work_once()
+
+    worker, slow = home.worker(on_trial=on_trial)
+    fast, _ = home.worker()
+    worker.work_once()
+    assert left[0][0].status is JobStatus.SUCCEEDED
+    assert left == [(home.job, home.candidates, home.events)]
+    assert len(slow.tried) == 2
+
+
+def test_a_worker_that_was_killed_leaves_a_candidate_that_the_next_one_repeats(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 3:
+            raise KeyboardInterrupt  # nothing catches it: as little is written as at a kill
+
+    worker, executor = home.worker(on_trial=on_trial)
+    with pytest.raises(KeyboardInterrupt):
+        worker.work_once()
+    assert len(home.stores.candidates.running(home.id)) == 1
+    with home.stores.database.session() as session:
+        session.execute(update(JobRow).values(lease_expires_at=None))
+    other, _ = home.worker()
+    assert other.work_once() is True
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert "worker stopped" in home.candidates[2].reason
+    assert home.candidates[3].retry_of == 2
+    assert len(set(home.plans())) == len(home.plans()) == 6
+
+
+def test_a_spec_that_cannot_work_is_a_problem_with_its_field(home):
+    def on_profile():
+        raise InvalidSpec("teacher.weights", "the teacher is near chance")
+
+    home.submit()
+    worker, _ = home.worker(on_profile=on_profile)
+    worker.work_once()
+    assert home.job.status is JobStatus.FAILED
+    assert home.job.error["errors"] == [
+        {"field": "teacher.weights", "message": "the teacher is near chance"}
+    ]
+    assert home.job.error["type"] == "/problems/invalid-request"
+    assert home.candidates == []
+
+
+def test_a_failed_job_goes_on_after_a_repair(home):
+    def on_profile():
+        raise JobFailed("no such file")
+
+    home.submit()
+    worker, _ = home.worker(on_profile=on_profile)
+    worker.work_once()
+    home.stores.jobs.resume(home.id)
+    repaired, _ = home.worker()
+    repaired.work_once()
+    assert (home.job.status, home.job.error) == (JobStatus.SUCCEEDED, None)
+
+
+def test_an_unexpected_error_fails_the_job_and_not_the_worker(home):
+    def on_profile():
+        raise ZeroDivisionError("division by zero")
+
+    home.submit()
+    worker, executor = home.worker(on_profile=on_profile)
+    worker.work_once()
+    assert home.job.error["type"] == "/problems/internal-error"
+    assert "ZeroDivisionError" in home.job.error["detail"]
+    executor.on_profile = lambda: None
+    home.submit()
+    assert worker.work_once() is True
+    assert home.job.status is JobStatus.SUCCEEDED
+
+
+def test_a_finalist_that_cannot_be_finished_is_reported_and_the_others_go_on(home):
+    def on_finish(plan):
+        if plan == executor.finished[0]:
+            raise Diverged("nan in the finish")
+
+    home.submit()
+    worker, executor = home.worker(on_finish=on_finish)
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    (event,) = [event for event in home.events if event.type == "finish_failed"]
+    assert "nan in the finish" in event.message
+    assert home.candidates[event.data["trial"]].plan == executor.finished[0]
+    (finalist,) = [each for each in home.candidates if each.finalist]
+    assert finalist.plan == executor.finished[1]
+
+
+def test_a_finish_whose_process_died_is_done_once_more(home):
+    def on_finish(plan):
+        if len(executor.finished) == 1:
+            raise TaskDied("finish: its process was killed by SIGKILL")
+
+    home.submit()
+    worker, executor = home.worker(on_finish=on_finish)
+    worker.work_once()
+    assert sum(each.finalist for each in home.candidates) == 2
+    assert executor.finished.count(executor.finished[0]) == 2
+
+
+def test_when_no_finalist_can_be_finished_the_job_fails_and_resumes_there(home):
+    def on_finish(plan):
+        raise OutOfMemory("cannot allocate")
+
+    home.submit()
+    worker, _ = home.worker(on_finish=on_finish)
+    worker.work_once()
+    assert home.job.status is JobStatus.FAILED
+    assert "cannot allocate" in home.job.error["detail"]
+    home.stores.jobs.resume(home.id)
+    other, resumed = home.worker()
+    other.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert resumed.tried == []
+    assert len(resumed.finished) == 2
+
+
+def test_a_search_that_runs_out_of_plans_ends_well(home):
+    home.submit(budget={"flops": 300, "params": 400}, search={"trials": 50})
+    worker, executor = home.worker()
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert home.plans() == [Plan.from_json(executor.tried[0])]
+    (event,) = [event for event in home.events if event.type == "exhausted"]
+    assert event.level == "warning"
