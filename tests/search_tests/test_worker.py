@@ -441,7 +441,7 @@ def test_a_worker_that_was_killed_leaves_a_candidate_that_the_next_one_repeats(h
     other, _ = home.worker()
     assert other.work_once() is True
     assert home.job.status is JobStatus.SUCCEEDED
-    assert "worker stopped" in home.candidates[2].reason
+    assert "worker went away" in home.candidates[2].reason
     assert home.candidates[3].retry_of == 2
     assert len(set(home.plans())) == len(home.plans()) == 6
 
