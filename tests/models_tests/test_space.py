@@ -142,6 +142,14 @@ def test_a_block_that_nothing_fits_is_left_out_with_every_reason(network: fx.Gra
     assert "hetconv: parts=8 does not divide the 3 input channels" in reasons["conv1"]
 
 
+def test_options_that_build_the_same_layer_are_one(network: fx.GraphModule) -> None:
+    """On 3 input channels an eighth and a quarter of the parameters are both rank 1."""
+    options = table_of(network, Scope(["svd"])).changes["conv1"]
+    ratios = [option.kwargs["ratio"] for option in options if option != KEEP]
+    assert ratios == [0.125, 0.375, 0.5]
+    assert len(set(options.values())) == len(options)
+
+
 def test_a_table_survives_json_in_its_order(network: fx.GraphModule) -> None:
     table = table_of(network, Scope(EVERYTHING))
     again = CostTable.from_json(json.loads(json.dumps(table.to_json())))
