@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from types import TracebackType
 from typing import Self
 
 from pareconv.storage.job_states import JobStatus
@@ -46,12 +45,7 @@ class Claim:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._released.set()
         self._thread.join()
 

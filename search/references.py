@@ -1,7 +1,6 @@
 """References: from what a spec names to a file on this machine. Reads storage, never the files."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pareconv.search.data.sources import Source
@@ -27,12 +26,7 @@ class References:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     @property
