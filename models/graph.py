@@ -62,11 +62,6 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     return module.train(training)
 
 
-def training_only(network: nn.Module, graph: fx.GraphModule) -> frozenset[str]:
-    """Names in the state of `network` that its canonical graph does not use, as auxiliary heads."""
-    return frozenset(network.state_dict()) - frozenset(graph.state_dict())
-
-
 def _check_ends(graph: fx.Graph) -> None:
     inputs = [node.name for node in graph.nodes if node.op == "placeholder" and node.users]
     if len(inputs) != 1:

@@ -79,8 +79,10 @@ def _changes(
         if accepted:
             parts = (_change(network, conv, option, sizes[conv]) for conv in accepted)
             change = sum(parts, Cost())
-            # One operator at one cost is one network: two ratios may round to the same rank.
-            if (option.operator, change) not in built:
+            # One operator at one cost is one network: two ratios may round to the same rank. And
+            # where the input is hardly larger than the kernel an option may save nothing.
+            is_cheaper = change.quantity("flops") < 0 and change.params < 0
+            if is_cheaper and (option.operator, change) not in built:
                 built.add((option.operator, change))
                 changes[option] = change
     return changes

@@ -242,8 +242,17 @@ class Finish(Distill):
     finalists: int = Field(3, ge=0, le=50, description="how many members of the front")
     epochs: float = Field(20.0, gt=0, le=1000, description="passes over the training split")
     formats: list[Format] = Field(
-        ["pt2", "onnx", "safetensors"], description="files to export per finalist"
+        ["pt2", "onnx", "safetensors"],
+        min_length=1,
+        description="files to export per finalist, each once",
     )
+
+    @field_validator("formats")
+    @classmethod
+    def _distinct(cls, formats: list[Format]) -> list[Format]:
+        if len(set(formats)) < len(formats):
+            raise ValueError(f"{formats} names a format twice; name each once")
+        return formats
 
 
 class JobSpec(Spec):

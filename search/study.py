@@ -1,12 +1,13 @@
 """The search stage: propose, try, remember, until enough plans were tried."""
 
-import time
+from collections import Counter
 from collections.abc import Sequence
 
 from pareconv.models.cost_table import CostTable
+from pareconv.models.errors import ModelError
 from pareconv.models.plan import Plan
 from pareconv.search.claim import CancelAsked, LeaseLost, ShuttingDown
-from pareconv.search.errors import Diverged, JobFailed, TaskDied, TaskFailed
+from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, TaskDied, TaskFailed
 from pareconv.search.mirror import Mirror
 from pareconv.search.proposals import Problem, Proposer
 from pareconv.search.run import Profiled, Run
@@ -50,8 +51,7 @@ class Study:
         """Try plans until the trials or the time are used up; JobFailed if not one worked out."""
         with self._mirror:
             self._take_up()
-            started = time.monotonic()
-            while self._is_in_time(started) and (plan := self._next()) is not None:
+            while self._is_in_time() and (plan := self._next()) is not None:
                 self._try(plan)
         if not self._run.stores.candidates.front(self._run.job.id):
             raise JobFailed(self._why_nothing())
@@ -73,9 +73,15 @@ class Study:
         ended = {Plan.from_json(each.plan) for each in candidates if each.finished_at}
         self._run.advance(Stage.SEARCH, len(ended) / self._problem.trials)
 
-    def _is_in_time(self, started: float) -> bool:
+    def _is_in_time(self) -> bool:
+        """Counts the time that candidates took, so that an interruption does not start it anew."""
         limit = self._profiled.spec.search.time_limit_s
-        return limit is None or time.monotonic() - started < limit
+        spent = (
+            (each.finished_at - each.created_at).total_seconds()
+            for each in self._candidates()
+            if each.finished_at is not None
+        )
+        return limit is None or sum(spent) < limit
 
     def _next(self) -> tuple[Plan, int | None] | None:
         """The next plan and the candidate that it repeats; None when there are enough."""
@@ -102,10 +108,10 @@ class Study:
             measured = self._run.call("evaluate", self._profiled.bench | {"plan": plan.to_json()})
         except TaskDied as error:
             self._fail(candidate, f"{DIED}{error}")
-        except (CancelAsked, ShuttingDown) as stop:
+        except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed) as stop:
             self._fail(candidate, f"{STOPPED}{stop}")
             raise
-        except (Diverged, TaskFailed) as error:
+        except (Diverged, TaskFailed, ModelError) as error:
             self._fail(candidate, str(error))
         else:
             _require_ours(store.complete(job, candidate.number, **measured))
@@ -159,11 +165,14 @@ def _require_ours(is_ended_by_us: bool) -> None:
 def _to_repeat(candidates: Sequence[Candidate]) -> Candidate | None:
     """The first candidate that was interrupted and not repeated yet."""
     repeated = {candidate.retry_of for candidate in candidates}
-    waiting = (each for each in candidates if each.number not in repeated and _is_to_repeat(each))
+    deaths = Counter(
+        Plan.from_json(each.plan) for each in candidates if (each.reason or "").startswith(DIED)
+    )
+    waiting = (
+        each
+        for each in candidates
+        if each.number not in repeated
+        and (each.reason or "").startswith((STOPPED, DIED))
+        and deaths[Plan.from_json(each.plan)] < 2
+    )
     return next(waiting, None)
-
-
-def _is_to_repeat(candidate: Candidate) -> bool:
-    reason = candidate.reason or ""
-    is_unlucky = reason.startswith(DIED) and candidate.retry_of is None
-    return is_unlucky or reason.startswith(STOPPED)

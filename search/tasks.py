@@ -24,6 +24,9 @@ from pareconv.storage.files import FileStore
 from pareconv.storage.settings import Settings
 
 Json = dict[str, Any]
+
+# Of batch norms: kept with the weights, but counted by nobody as parameters.
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 Emit = Callable[[Json], None]
 
 
@@ -57,13 +60,15 @@ def _check_weights(payload: Json, _emit: Emit) -> Json:
     return {
         "format": "safetensors" if is_safetensors(path) else "torch",
         "tensors": len(weights),
-        "parameters": sum(value.numel() for value in weights.values()),
+        "parameters": sum(
+            value.numel() for name, value in weights.items() if not name.endswith(_STATISTICS)
+        ),
     }
 
 
 def _check_dataset(payload: Json, _emit: Emit) -> Json:
     source = Source("zip", Path(payload["path"]))
-    found = contents(source, payload.get("image_size", 32), cache=Settings().home / "cache")
+    found = contents(source, 32, cache=Settings().home / "cache")
     return {"classes": list(found.classes), "train": found.train, "test": found.test}
 
 

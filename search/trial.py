@@ -3,7 +3,6 @@
 import io
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,8 +21,6 @@ from pareconv.search.spec import Distill
 from pareconv.search.training import Progress, Recipe, train
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
-
-Emit = Callable[[dict[str, Any]], None]
 
 _WEIGHT_DECAY = 5e-4
 

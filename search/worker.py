@@ -26,7 +26,7 @@ from pareconv.storage.job_states import JobStatus
 from pareconv.storage.jobs import Job
 from pareconv.storage.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pareconv.search.worker")  # also when it is run as a script
 
 PARENT_VARIABLE = "PARECONV_PARENT_PID"
 _IDLE_SECONDS = 0.5
@@ -83,6 +83,7 @@ class Worker:
         except StorageError:
             logger.exception("job %s: could not become %s", job.id, status)
             return
+        logger.info("job %s: %s", job.id, status)
         level: Level = "error" if status is JobStatus.FAILED else "info"
         detail = f": {error['detail']}" if error else ""
         self._stores.events.append(job.id, str(status), f"job {status}{detail}", level=level)

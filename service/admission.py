@@ -34,12 +34,23 @@ class Admission:
             for kind, sent in submission.files.items():
                 received.append(self._intake.take(kind, sent))
             spec = submission.spec(_ids(received))
+            if (first := self._first(spec, idempotency_key)) is not None:
+                return first
             self._tasks.inspect(spec)
             return self._create(spec, idempotency_key)
         except BaseException:
             for each in received:
                 self._intake.discard(each)
             raise
+
+    def _first(self, spec: JobSpec, idempotency_key: str | None) -> Job | None:
+        """A repeated request is answered even where it would be refused by now."""
+        if idempotency_key is None:
+            return None
+        try:
+            return self._stores.jobs.find(idempotency_key, _hash(spec))
+        except Conflict as error:
+            raise IdempotencyKeyReused(str(error)) from error
 
     def _create(self, spec: JobSpec, idempotency_key: str | None) -> Job:
         try:

@@ -91,7 +91,23 @@ class JobStore:
         try:
             return self._insert(row), True
         except IntegrityError:  # only the key can be there already
-            return self._first(idempotency_key, request_hash), False
+            first = self.find(idempotency_key, request_hash)
+            assert first is not None
+            return first, False
+
+    def find(self, idempotency_key: str | None, request_hash: str | None) -> Job | None:
+        """The job that came with this key, if one did; Conflict if that request was another."""
+        query = select(JobRow).where(JobRow.idempotency_key == idempotency_key)
+        with self._database.session(read_only=True) as session:
+            row = session.scalars(query).one_or_none()
+            if row is None:
+                return None
+            if row.request_hash != request_hash:
+                raise Conflict(
+                    f"idempotency key {idempotency_key!r} was used for another request, which made "
+                    f"job {row.id}; send a new key with a new request"
+                )
+            return Job.from_row(row)
 
     def get(self, id: str) -> Job:
         with self._database.session(read_only=True) as session:
@@ -219,17 +235,6 @@ class JobStore:
             row.created_at = row.updated_at = self._database.now(session)
             session.add(row)
             session.flush()
-            return Job.from_row(row)
-
-    def _first(self, idempotency_key: str | None, request_hash: str | None) -> Job:
-        with self._database.session(read_only=True) as session:
-            query = select(JobRow).where(JobRow.idempotency_key == idempotency_key)
-            row = session.scalars(query).one()
-            if row.request_hash != request_hash:
-                raise Conflict(
-                    f"idempotency key {idempotency_key!r} was used for another request, which made "
-                    f"job {row.id}; send a new key with a new request"
-                )
             return Job.from_row(row)
 
     @contextmanager

@@ -133,7 +133,7 @@ def count_dense(conv: nn.Conv2d, size: tuple[int, int]) -> Cost:
 
 
 def _nominal_size(conv: nn.Conv2d) -> tuple[int, int]:
-    """An input large enough for about 8 x 8 outputs: costs compare the same at every size."""
+    """An input of about 8 x 8 outputs; `find_space` compares once more at the real size."""
     return tuple(
         8 * stride + dilation * (kernel - 1)
         for stride, dilation, kernel in zip(

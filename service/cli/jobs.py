@@ -150,7 +150,7 @@ def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
 
 
 def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
-    """Go on with a failed, cancelled or paused job.
+    """Go on with a failed or cancelled job.
 
     Example: pareconv resume 01J9ZK
     """

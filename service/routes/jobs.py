@@ -108,7 +108,7 @@ def cancel_job(job_id: str, stores: InjectedStores) -> JobView:
 
 @router.post("/{job_id}/resume", summary="Resume a job", responses=documented(404, 409))
 def resume_job(job_id: str, stores: InjectedStores) -> JobView:
-    """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
+    """Queue a failed or cancelled job again; it goes on where it stopped."""
     job = stores.jobs.resume(job_id)
     stores.events.append(job.id, "queued", "resumed; waits for a worker")
     return job_view(job, stores)

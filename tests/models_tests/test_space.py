@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import fx
+from torch import fx, nn
 
 from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.cost import count
@@ -146,6 +146,22 @@ def test_options_that_build_the_same_layer_are_one(network: fx.GraphModule) -> N
     ratios = [option.kwargs["ratio"] for option in options if option != KEEP]
     assert ratios == [0.125, 0.375, 0.5]
     assert len(set(options.values())) == len(options)
+
+
+@pytest.mark.parametrize(("size", "ratios"), [(7, [0.125]), (32, [0.125, 0.25, 0.375, 0.5])])
+def test_an_option_that_saves_nothing_at_this_size_is_none(size: int, ratios: list[float]) -> None:
+    """A 7 x 7 kernel on 7 x 7 pixels: its vertical half runs on all seven columns."""
+    network = canonical(
+        nn.Sequential(
+            nn.Conv2d(3, 16, 1),
+            nn.Conv2d(16, 16, 7),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, 4),
+        )
+    )
+    options = find_space(network, (1, 3, size, size), Scope(["svd"])).table.changes["1"]
+    assert [option.kwargs["ratio"] for option in options if option != KEEP] == ratios
 
 
 def test_a_table_survives_json_in_its_order(network: fx.GraphModule) -> None:

@@ -211,6 +211,8 @@ def test_within_its_bounds_a_value_is_kept(path, value):
         ("search.operators", []),
         ("teacher.normalize", "mnist"),
         ("finish.formats", ["pt2", "tflite"]),
+        ("finish.formats", ["onnx", "onnx"]),
+        ("finish.formats", []),
         ("device", "cuda:"),
         ("device", "tpu"),
         ("device", "cpu\n"),

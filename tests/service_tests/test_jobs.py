@@ -90,6 +90,15 @@ def test_the_same_idempotency_key_gives_the_first_job_again(client, spec, stores
     assert len(stores.events.page(first.json()["id"])) == 1
 
 
+def test_a_repeated_request_is_answered_though_its_inspection_would_fail_by_now(
+    client, spec, runner
+):
+    first = submit(client, spec, **{"Idempotency-Key": "k1"})
+    runner.answers["inspect"] = TaskTimeout("inspect")
+
+    assert submit(client, spec, **{"Idempotency-Key": "k1"})["id"] == first["id"]
+
+
 def test_a_key_does_not_hang_on_how_the_json_is_written(client, spec):
     first = submit(client, spec, **{"Idempotency-Key": "k1"})
     spread = json.dumps(dict(reversed(spec.items())), indent=4)
