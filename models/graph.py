@@ -59,6 +59,8 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             resolve_padding(part)  # fvcore counts no convolution whose padding is a word
+        if hasattr(part, "inplace"):
+            part.inplace = False  # type: ignore[assignment]  # values of nodes are looked at later
     return module.train(training)
 
 
@@ -78,6 +80,8 @@ def _functions_to_modules(module: fx.GraphModule) -> None:
     for node in list(module.graph.nodes):
         if node.op != "call_function":
             continue
+        if node.kwargs.get("inplace"):
+            node.update_kwarg("inplace", False)
         if node.target in _AS_MODULE:
             _function_to_module(module, node)
         elif node.target is F.batch_norm:

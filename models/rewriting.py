@@ -1,7 +1,7 @@
 """Rewriting: a plain function from a teacher and a plan to a new network."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +23,10 @@ def rewrite(network: fx.GraphModule, plan: Plan, sample: Tensor | None = None) -
     gives on the activations that these images produce. Raises PlanError for a plan that does not
     fit or that changes nothing.
     """
-    options = replacements(network, plan)
-    layers = _build(network, options, sample)
+    wanted = {conv: [option] for conv, option in replacements(network, plan).items()}
     student = copy.deepcopy(network)
-    for name, layer in layers.items():
-        student.set_submodule(name, layer)
+    for (conv, _), layer in build(network, wanted, sample).items():
+        student.set_submodule(conv, layer)
     return student
 
 
@@ -74,14 +73,22 @@ def _conv(network: fx.GraphModule, name: str) -> nn.Conv2d:
     return conv
 
 
-def _build(
-    network: fx.GraphModule, options: Mapping[str, Option], sample: Tensor | None
-) -> dict[str, nn.Module]:
+def build(
+    network: fx.GraphModule,
+    wanted: Mapping[str, Sequence[Option]],
+    sample: Tensor | None = None,
+) -> dict[tuple[str, Option], nn.Module]:
+    """New layers for convolutions of `network`, by convolution and option.
+
+    With a `sample` of normalised images, all of them are fitted within one pass of the network.
+    """
     if sample is None:
         return {
-            name: _replacement(_conv(network, name), option) for name, option in options.items()
+            (conv, option): _replacement(_conv(network, conv), option)
+            for conv, options in wanted.items()
+            for option in options
         }
-    builder = _Builder(network, options)
+    builder = _Builder(network, wanted)
     training = network.training
     try:
         with torch.no_grad():
@@ -89,7 +96,7 @@ def _build(
             builder.run(sample)
     finally:
         network.train(training)
-    return {name: layer.train(training) for name, layer in builder.layers.items()}
+    return {place: layer.train(training) for place, layer in builder.layers.items()}
 
 
 def _replacement(conv: nn.Conv2d, option: Option, inputs: Tensor | None = None) -> nn.Module:
@@ -99,14 +106,14 @@ def _replacement(conv: nn.Conv2d, option: Option, inputs: Tensor | None = None) 
 class _Builder(fx.Interpreter):
     """Builds each new layer inside one pass of the teacher: no activation outlives its use."""
 
-    def __init__(self, network: fx.GraphModule, options: Mapping[str, Option]) -> None:
+    def __init__(self, network: fx.GraphModule, wanted: Mapping[str, Sequence[Option]]) -> None:
         super().__init__(network)
-        self.options = options
-        self.layers: dict[str, nn.Module] = {}
+        self.wanted = wanted
+        self.layers: dict[tuple[str, Option], nn.Module] = {}
 
     def call_module(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(target)
-        if name in self.options:
+        for option in self.wanted.get(name, ()):
             conv = self.fetch_attr(name)
-            self.layers[name] = _replacement(conv, self.options[name], args[0])
+            self.layers[name, option] = _replacement(conv, option, args[0])
         return super().call_module(target, args, kwargs)

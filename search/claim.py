@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from pareconv.storage.job_states import JobStatus
@@ -37,6 +39,8 @@ class Claim:
         self._jobs = jobs
         self._ending = ending
         self._released = threading.Event()
+        self._others: list[Callable[[], bool]] = []
+        self._turn = threading.Lock()  # nothing is renewed once its holder was told that it is not
         self._status: JobStatus | None = JobStatus.RUNNING
         self._thread = threading.Thread(target=self._renew, daemon=True, name=f"claim-{job_id}")
 
@@ -58,9 +62,23 @@ class Claim:
         if self._ending.is_set():
             raise ShuttingDown("the worker is shutting down")
 
+    @contextmanager
+    def holding(self, renew: Callable[[], bool]) -> Iterator[None]:
+        """Renew another lease along with the job's; losing it is losing the job."""
+        with self._turn:
+            self._others.append(renew)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._others.remove(renew)
+
     def _renew(self) -> None:
         while self._status is not None and not self._released.wait(_RENEWAL_SECONDS):
             try:
                 self._status = self._jobs.renew(self.job_id, self.owner, LEASE_SECONDS)
+                with self._turn:
+                    if not all(renew() for renew in self._others):
+                        self._status = None
             except Exception:  # the database may be away for a moment; the lease decides
                 logger.exception("job %s: its lease could not be renewed", self.job_id)

@@ -4,6 +4,7 @@ from typing import Any
 
 from pareconv.models.errors import ModelError
 from pareconv.search.errors import JobFailed, SearchError, TaskDied
+from pareconv.search.preparing import prepare
 from pareconv.search.run import Profiled, Run
 from pareconv.search.spec import JobSpec
 from pareconv.search.study import Study
@@ -17,7 +18,8 @@ def run_job(run: Run, database_url: str) -> None:
     Raises SearchError where it cannot go on, Stop where it must not.
     """
     profiled = _profile(run)
-    Study(run, profiled, database_url).search()
+    prepared = prepare(run, profiled)
+    Study(run, profiled, prepared, database_url).search()
     run.advance(Stage.FINISH, 0)
     _finish(run, profiled)
     run.advance(Stage.FINISH, 1)
@@ -114,6 +116,7 @@ def _keep(run: Run, candidate: Candidate, result: dict[str, Any]) -> None:
         candidate.number,
         finish_accuracy=result["finish_accuracy"],
         test_accuracy=result["test_accuracy"],
+        compute=result["compute"],
     )
     run.report(
         "finalist",

@@ -2,16 +2,17 @@
 they fit.
 """
 
-import io
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import fx
 
+from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.graph import canonical
 from pareconv.models.teachers.architectures import architecture
+from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.batches import Split
 from pareconv.search.data.images import Images
 from pareconv.search.distillation.labels import Labels
@@ -22,7 +23,7 @@ from pareconv.search.references import References
 from pareconv.search.resolving import resolve
 from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec
-from pareconv.search.training import Recipe, train
+from pareconv.search.training import Recipe, Training
 from pareconv.search.workbench import Workbench, lay_out, load_images
 
 Emit = Callable[[dict[str, Any]], None]
@@ -47,7 +48,6 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
         _train_teacher(bench, emit)
     accuracy = evaluate(bench.teacher, bench.validation)
     _check_skill(accuracy, bench, is_ours=not inspection.is_trained)
-    weights, _ = references.files.put_stream(io.BytesIO(_serialized(bench.teacher)))
     table = inspection.space.table
     return {
         "resolved": resolved.to_json(),
@@ -66,7 +66,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
                 "test": len(bench.test),
             },
             "device": resolved.device,
-            "weights": weights,
+            "weights": save_weights(bench.teacher, references.files),
+            "data": _fingerprint(bench),
             "blocks": [
                 {"name": block.name, "convs": list(block.convs)}
                 for block in inspection.space.blocks
@@ -75,6 +76,7 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
                 {"name": left.name, "reason": left.reason} for left in inspection.space.left_out
             ],
             "table": table.to_json(),
+            "versions": {name: operator.version for name, operator in OPERATORS.items()},
         },
     }
 
@@ -88,11 +90,11 @@ def _untrained(spec: JobSpec, images: Images) -> fx.GraphModule:
 def _train_teacher(bench: Workbench, emit: Emit) -> None:
     training = bench.spec.teacher.training
     recipe = Recipe(
-        images=max(2, round(training.epochs * len(bench.train))),
+        images=(images := max(2, round(training.epochs * len(bench.train)))),
+        pool=images,
         batch_size=training.batch_size,
         lr=training.lr,
         weight_decay=training.weight_decay,
-        augment=bench.spec.dataset.augment,  # type: ignore[arg-type]  # resolved
         seed=derived(bench.spec.seed, "teacher-batches"),
     )
 
@@ -100,7 +102,7 @@ def _train_teacher(bench: Workbench, emit: Emit) -> None:
         emit({"type": "progress", "what": "training the teacher", "done": done, "loss": loss})
 
     bench.teacher.requires_grad_(True)
-    train(bench.teacher, None, bench.train, Labels(), recipe, progress=progress)
+    Training(bench.teacher, bench.views, None, Labels(), recipe, progress=progress).run()
     bench.teacher.requires_grad_(False)
 
 
@@ -127,5 +129,11 @@ def _share_of_largest_class(split: Split) -> float:
     return int(split.labels.bincount().max()) / len(split)
 
 
-def _serialized(network: fx.GraphModule) -> bytes:
-    return save({name: value.cpu().contiguous() for name, value in network.state_dict().items()})
+def _fingerprint(bench: Workbench) -> str:
+    """SHA-256 of the training and validation images and labels: what a library was made on."""
+    digest = hashlib.sha256()
+    for split in (bench.train, bench.validation):
+        for tensor in (split.images, split.labels):
+            digest.update(repr(tuple(tensor.shape)).encode())
+            digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()

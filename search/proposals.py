@@ -63,10 +63,11 @@ class Proposer:
     that was interrupted goes on as it would have gone.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, first: Sequence[Plan]) -> None:
+        """`first` are proposed before any other, as far as they were not tried."""
         self._problem = problem
         self._study = optuna.create_study(directions=["maximize", "minimize"])
-        self._first = first_plans(problem)
+        self._first = first
 
     def observe(self, plan: Plan, accuracy: float) -> None:
         """A complete candidate: what the next proposals learn from."""
@@ -114,19 +115,20 @@ def _sampler(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
         )
 
 
-def first_plans(problem: Problem) -> list[Plan]:
-    """A first view of the space: uniform plans, those that use most of the budget first.
+def uniform_plans(problem: Problem) -> list[Plan]:
+    """A first view of a space of which nothing is known: uniform plans, those that use most of the
+    budget first.
 
     They take at most half of the trials, so that a short search still learns from what it saw.
     """
     plans = sorted(
-        _uniform_plans(problem),
+        _mildest_uniform(problem),
         key=lambda plan: -problem.table.cost(plan).quantity(problem.objective),
     )
     return plans[: problem.trials // 2]
 
 
-def _uniform_plans(problem: Problem) -> Iterator[Plan]:
+def _mildest_uniform(problem: Problem) -> Iterator[Plan]:
     """One operator everywhere at its mildest setting within the budget, for each operator."""
     changes = problem.table.changes
     options = dict.fromkeys(

@@ -8,11 +8,22 @@ from pareconv.search.data.batches import statistics
 from pareconv.search.data.images import Images
 from pareconv.search.data.splits import resolve_fraction
 from pareconv.search.errors import InvalidSpec
-from pareconv.search.spec import PRESETS, Augment, Dataset, Distill, JobSpec, Normalize, Teacher
+from pareconv.search.spec import (
+    PRESETS,
+    Augment,
+    Dataset,
+    Distill,
+    JobSpec,
+    Library,
+    Normalize,
+    Teacher,
+)
 
-# Measured for warm-started students at batch 64 (docs/search.md); scaled with the batch.
-_LR_PER_IMAGE = 0.005 / 64
 _BATCH = 64
+
+_BLOCKWISE_LR = 0.001  # of Adam, which adapts to the batch
+
+_PASSES = 4  # over the training split with views that were not shown before
 
 DistillT = TypeVar("DistillT", bound=Distill)
 
@@ -23,9 +34,10 @@ def resolve(spec: JobSpec, images: Images) -> JobSpec:
         update={
             "teacher": _teacher(spec.teacher, images),
             "dataset": _dataset(spec.dataset, images),
+            "library": spec.library and _library(spec.library),
             "search": spec.search.model_copy(update={"sampler": _sampler(spec.search.sampler)}),
-            "distill": _distill(spec.distill),
-            "finish": _distill(spec.finish),
+            "distill": _distill(spec.distill, len(images.train_labels)),
+            "finish": _distill(spec.finish, len(images.train_labels)),
             "device": _device(spec.device),
         }
     )
@@ -55,14 +67,20 @@ def _dataset(dataset: Dataset, images: Images) -> Dataset:
     )
 
 
+def _library(library: Library) -> Library:
+    batch = _BATCH if library.batch_size == "auto" else library.batch_size
+    lr = _BLOCKWISE_LR if library.lr == "auto" else library.lr
+    return library.model_copy(update={"batch_size": batch, "lr": lr})
+
+
 def _sampler(sampler: str) -> str:
     return "tpe" if sampler == "auto" else sampler
 
 
-def _distill(distill: DistillT) -> DistillT:
+def _distill(distill: DistillT, num_images: int) -> DistillT:
     batch = _BATCH if distill.batch_size == "auto" else distill.batch_size
-    lr = batch * _LR_PER_IMAGE if distill.lr == "auto" else distill.lr
-    return distill.model_copy(update={"batch_size": batch, "lr": lr})
+    views = _PASSES * num_images if distill.views == "auto" else distill.views
+    return distill.model_copy(update={"batch_size": batch, "views": views})
 
 
 def _device(device: str) -> str:

@@ -12,7 +12,12 @@ from pareconv.storage.job_states import Stage
 from pareconv.storage.jobs import Job
 
 # Share of the whole job that is done when a stage begins and ends.
-SPANS = {Stage.PROFILE: (0.0, 0.2), Stage.SEARCH: (0.2, 0.7), Stage.FINISH: (0.7, 1.0)}
+SPANS = {
+    Stage.PROFILE: (0.0, 0.1),
+    Stage.LIBRARY: (0.1, 0.3),
+    Stage.SEARCH: (0.3, 0.7),
+    Stage.FINISH: (0.7, 1.0),
+}
 
 
 class Executor(Protocol):

@@ -175,6 +175,18 @@ def limit_of(limit: int | str, whole: int) -> int:
     return int(whole * percent / 100)
 
 
+def _check_batch(size: int | str) -> int | str:
+    if isinstance(size, int) and not 2 <= size <= 8192:
+        raise ValueError(f"{size} is outside 2 to 8192")
+    return size
+
+
+def _check_lr(lr: float | str) -> float | str:
+    if isinstance(lr, float) and not 0 < lr <= 10:
+        raise ValueError(f"{lr} is outside 0 (excluded) to 10")
+    return lr
+
+
 class Search(Spec):
     """How plans are looked for."""
 
@@ -197,6 +209,19 @@ class Search(Spec):
     objectives: tuple[Literal["accuracy"], Literal["flops", "params"]] = Field(
         ("accuracy", "flops"), description="what the front trades off"
     )
+    stop_early: bool = Field(
+        True, description="whether a trial that is clearly beaten at a rung stops there"
+    )
+    repeats: int = Field(
+        1,
+        ge=0,
+        le=10,
+        description="how often a member of the front is evaluated again, with another order of "
+        "the training images, where its place is within the noise",
+    )
+    patience: int | None = Field(
+        30, ge=1, description="the search ends when so many trials in a row moved no front"
+    )
     time_limit_s: float | None = Field(
         None, gt=0, description="no new candidate starts after so many seconds of search"
     )
@@ -209,31 +234,64 @@ class Search(Spec):
         return operators
 
 
+class Library(Spec):
+    """How the options of every block are prepared before the search: distilled block by block and
+    scored. A library is kept and used by every later job on the same teacher and training images.
+    """
+
+    rungs: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="rounds of block-wise training, each twice as long as the one before; "
+        "0 takes the closed-form starts as they are",
+    )
+    images: int = Field(
+        2048, ge=2, le=10**8, description="training images of the first of these rounds"
+    )
+    batch_size: int | Auto = Field("auto", description="images per step, 2 to 8192")
+    lr: float | Auto = Field("auto", description="peak learning rate, above 0")
+    score_images: int = Field(
+        256, ge=16, le=10**6, description="validation images on which an option is scored, at most"
+    )
+
+    _batch = field_validator("batch_size")(_check_batch)
+    _lr = field_validator("lr")(_check_lr)
+
+
 class Distill(Spec):
     """How a student is taught by the teacher."""
 
-    method: str = Field("kd", description="a name from GET /methods")
+    method: str = Field("features", description="a name from GET /methods")
     epochs: float = Field(1.0, gt=0, le=1000, description="passes over the training split")
+    views: int | Auto = Field(
+        "auto",
+        description="distinct training views, from 2: the teacher answers each once; `auto` shows "
+        "each view once, up to 4 passes over the training split",
+    )
     batch_size: int | Auto = Field("auto", description="images per step, 2 to 8192")
-    lr: float | Auto = Field("auto", description="peak learning rate, above 0")
+    lr: float | Auto = Field(
+        "auto",
+        description="peak learning rate, above 0; `auto` grows with the batch and with how far the "
+        "student starts below its teacher",
+    )
     temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of both")
     alpha: float = Field(
         0.9, ge=0, le=1, description="weight of the teacher; the labels get 1 - alpha"
     )
+    beta: float = Field(
+        100.0, ge=0, le=1e6, description="weight of the features, in methods that look at them"
+    )
 
-    @field_validator("batch_size")
-    @classmethod
-    def _batch(cls, size: int | str) -> int | str:
-        if isinstance(size, int) and not 2 <= size <= 8192:
-            raise ValueError(f"{size} is outside 2 to 8192")
-        return size
+    _batch = field_validator("batch_size")(_check_batch)
+    _lr = field_validator("lr")(_check_lr)
 
-    @field_validator("lr")
+    @field_validator("views")
     @classmethod
-    def _lr(cls, lr: float | str) -> float | str:
-        if isinstance(lr, float) and not 0 < lr <= 10:
-            raise ValueError(f"{lr} is outside 0 (excluded) to 10")
-        return lr
+    def _least_views(cls, views: int | str) -> int | str:
+        if isinstance(views, int) and views < 2:
+            raise ValueError(f"{views} is below 2, which a batch norm needs")
+        return views
 
 
 class Finish(Distill):
@@ -262,6 +320,9 @@ class JobSpec(Spec):
     teacher: Teacher
     dataset: Dataset
     budget: Budget
+    library: Library | None = Field(
+        default_factory=Library, description="null searches without one, from cold starts"
+    )
     search: Search = Field(default_factory=Search)
     distill: Distill = Field(default_factory=Distill)
     finish: Finish = Field(default_factory=Finish)

@@ -8,6 +8,7 @@ from pareconv.storage.candidates import CandidateStore
 from pareconv.storage.database import Database
 from pareconv.storage.events import EventStore
 from pareconv.storage.jobs import JobStore
+from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
 
 
@@ -18,6 +19,7 @@ class Stores:
     candidates: CandidateStore
     events: EventStore
     artifacts: ArtifactStore
+    libraries: LibraryStore
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -30,4 +32,5 @@ class Stores:
             CandidateStore(database),
             EventStore(database),
             ArtifactStore(database),
+            LibraryStore(database),
         )

@@ -2,15 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-from pareconv.models.cost_table import CostTable
+from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.errors import ModelError
 from pareconv.models.plan import Plan
 from pareconv.search.claim import CancelAsked, LeaseLost, ShuttingDown
 from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, TaskDied, TaskFailed
 from pareconv.search.mirror import Mirror
-from pareconv.search.proposals import Problem, Proposer
+from pareconv.search.preparing import Prepared
+from pareconv.search.proposals import Problem, Proposer, uniform_plans
 from pareconv.search.run import Profiled, Run
+from pareconv.search.rungs import Rung, best_rungs
+from pareconv.search.seeding import solver_plans
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.job_states import Stage
@@ -19,6 +24,8 @@ from pareconv.storage.job_states import Stage
 # stopped, once when its own process died, which may have been its fault.
 STOPPED = "stopped: "
 DIED = "its process died: "
+
+_MEASURED = (CandidateState.COMPLETE, CandidateState.STOPPED)
 
 
 def problem_of(profiled: Profiled) -> Problem:
@@ -39,22 +46,36 @@ class Study:
     The candidates in the database are the truth: it goes on from there.
     """
 
-    def __init__(self, run: Run, profiled: Profiled, database_url: str) -> None:
+    def __init__(
+        self, run: Run, profiled: Profiled, prepared: Prepared | None, database_url: str
+    ) -> None:
         self._run = run
         self._profiled = profiled
+        self._prepared = prepared
         self._problem = problem_of(profiled)
-        self._proposer = Proposer(self._problem)
+        self._proposer = Proposer(self._problem, self._first_plans())
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
         self._mirror = Mirror(database_url, name, self._problem)
 
     def search(self) -> None:
-        """Try plans until the trials or the time are used up; JobFailed if not one worked out."""
+        """Try plans until the trials or the time are used up or the front stands still, then try
+        its contested members again; JobFailed if not one worked out.
+        """
         with self._mirror:
             self._take_up()
             while self._is_in_time() and (plan := self._next()) is not None:
                 self._try(plan)
+            while self._is_in_time() and (candidate := self._contested()) is not None:
+                self._try_again(candidate)
         if not self._run.stores.candidates.front(self._run.job.id):
             raise JobFailed(self._why_nothing())
+
+    def _first_plans(self) -> list[Plan]:
+        if self._problem.sampler == "random":
+            return []
+        if self._prepared is None:
+            return uniform_plans(self._problem)
+        return solver_plans(self._problem, self._prepared.solver)
 
     def _take_up(self) -> None:
         """Go on after an interruption: end what ran then, learn from what is complete."""
@@ -62,7 +83,7 @@ class Study:
         for candidate in candidates.running(self._run.job.id):
             candidates.fail(self._run.job.id, candidate.number, f"{STOPPED}its worker went away")
         for candidate in self._candidates():
-            if candidate.state is CandidateState.COMPLETE and candidate.accuracy is not None:
+            if candidate.state in _MEASURED and candidate.accuracy is not None:
                 self._proposer.observe(Plan.from_json(candidate.plan), candidate.accuracy)
         self._keep_up()
 
@@ -89,7 +110,7 @@ class Study:
         if repeated := _to_repeat(candidates):
             return Plan.from_json(repeated.plan), repeated.number
         tried = {Plan.from_json(candidate.plan) for candidate in candidates}
-        if len(tried) >= self._problem.trials:
+        if len(tried) >= self._problem.trials or self._stands_still(candidates):
             return None
         # Counting plans, not candidates: an interruption must not change what comes next.
         plan = self._proposer.propose(len(tried), tried)
@@ -99,13 +120,30 @@ class Study:
             return None
         return plan, None
 
+    def _stands_still(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether the newest member of the front is older than the patience allows."""
+        patience = self._profiled.spec.search.patience
+        front = self._run.stores.candidates.front(self._run.job.id, cost=self._problem.objective)
+        if patience is None or not front:
+            return False
+        newest = max(member.number for member in front)
+        later = {Plan.from_json(each.plan) for each in candidates if each.number > newest}
+        if len(later) < patience:
+            return False
+        self._run.report("settled", f"the last {len(later)} plans moved no point of the front")
+        return True
+
     def _try(self, chosen: tuple[Plan, int | None]) -> None:
         plan, repeated = chosen
         cost = self._problem.table.cost(plan)
         store, job = self._run.stores.candidates, self._run.job.id
-        candidate = store.create(job, plan.to_json(), **cost.to_json(), retry_of=repeated)
+        predicted = self._prepared.solver.predict(plan) if self._prepared else None
+        rivals = self._bar(cost)
+        candidate = store.create(
+            job, plan.to_json(), predicted=predicted, retry_of=repeated, **cost.to_json()
+        )
         try:
-            measured = self._run.call("evaluate", self._profiled.bench | {"plan": plan.to_json()})
+            measured = self._evaluate(plan, bar=rivals)
         except TaskDied as error:
             self._fail(candidate, f"{DIED}{error}")
         except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed) as stop:
@@ -114,10 +152,71 @@ class Study:
         except (Diverged, TaskFailed, ModelError) as error:
             self._fail(candidate, str(error))
         else:
-            _require_ours(store.complete(job, candidate.number, **measured))
+            reason = measured.pop("reason")
+            if reason is None:
+                _require_ours(store.complete(job, candidate.number, **measured))
+            else:
+                _require_ours(store.stop(job, candidate.number, reason, **measured))
+            # A stopped trial counts with what it had reached: it was beaten there.
             self._proposer.observe(plan, measured["accuracy"])
             self._announce(store.get(job, candidate.number))
         self._keep_up()
+
+    def _evaluate(
+        self, plan: Plan, *, bar: Sequence[Rung] = (), attempt: int = 0
+    ) -> dict[str, Any]:
+        payload = {
+            "plan": plan.to_json(),
+            "library": self._prepared.weights(plan) if self._prepared else None,
+            "bar": [asdict(rung) for rung in bar],
+            "attempt": attempt,
+        }
+        return self._run.call("evaluate", self._profiled.bench | payload)
+
+    def _bar(self, cost: Cost) -> list[Rung]:
+        """The best rungs of those tried that cost no more."""
+        most = cost.quantity(self._problem.objective)
+        return best_rungs(
+            [Rung.from_json(rung) for rung in each.rungs]
+            for each in self._candidates()
+            if each.state in _MEASURED and _cost(each).quantity(self._problem.objective) <= most
+        )
+
+    def _contested(self) -> Candidate | None:
+        """The member of the front that should be evaluated again next: one that is not told from
+        another by more than their noise, the one evaluated least often first.
+        """
+        objective = self._problem.objective
+        front = self._run.stores.candidates.front(self._run.job.id, cost=objective)
+        repeats = self._profiled.spec.search.repeats
+        waiting = [
+            each
+            for each in front
+            if each.evaluations <= repeats
+            and any(other is not each and _are_within_noise(each, other) for other in front)
+        ]
+        return min(waiting, key=lambda each: (each.evaluations, each.number), default=None)
+
+    def _try_again(self, candidate: Candidate) -> None:
+        """Average the accuracy with that of a training in another order of the images."""
+        assert candidate.accuracy is not None
+        assert candidate.accuracy_stderr is not None
+        done = candidate.evaluations
+        measured = self._evaluate(Plan.from_json(candidate.plan), attempt=done)
+        mean = (done * candidate.accuracy + measured["accuracy"]) / (done + 1)
+        self._run.stores.candidates.reevaluate(
+            self._run.job.id,
+            candidate.number,
+            accuracy=mean,
+            accuracy_stderr=candidate.accuracy_stderr,
+            evaluations=done + 1,
+            compute=measured["compute"],
+        )
+        self._run.report(
+            "reevaluated",
+            f"trial {candidate.number}: accuracy {mean:.4f} over {done + 1} evaluations",
+            data={"trial": candidate.number, "accuracy": mean, "evaluations": done + 1},
+        )
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
         candidates = self._run.stores.candidates
@@ -131,10 +230,11 @@ class Study:
 
     def _announce(self, candidate: Candidate) -> None:
         share = candidate.flops / self._problem.table.teacher.flops
+        stopped = f" ({candidate.reason})" if candidate.reason else ""
         self._run.report(
             "trial",
             f"trial {candidate.number}: accuracy {candidate.accuracy:.4f} "
-            f"at {share:.1%} of the FLOPs",
+            f"at {share:.1%} of the FLOPs{stopped}",
             data={
                 "trial": candidate.number,
                 "accuracy": candidate.accuracy,
@@ -160,6 +260,20 @@ class Study:
 def _require_ours(is_ended_by_us: bool) -> None:
     if not is_ended_by_us:
         raise LeaseLost("another worker has the job and ended its running candidate")
+
+
+def _cost(candidate: Candidate) -> Cost:
+    return Cost(candidate.flops, candidate.params, candidate.adds)
+
+
+def _are_within_noise(one: Candidate, other: Candidate) -> bool:
+    """Both are measured on the same images, so that their binomial errors overstate the noise of
+    the difference: one standard error of one of them is taken for it.
+    """
+    assert one.accuracy is not None
+    assert other.accuracy is not None
+    noise = max(one.accuracy_stderr or 0, other.accuracy_stderr or 0)
+    return abs(one.accuracy - other.accuracy) <= noise
 
 
 def _to_repeat(candidates: Sequence[Candidate]) -> Candidate | None:

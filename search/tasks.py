@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pareconv.models.convolutions.registry import OPERATORS
+from pareconv.models.cost_table import CostTable
 from pareconv.models.plan import Plan
 from pareconv.models.teachers.architectures import architectures
 from pareconv.models.teachers.weights import is_safetensors, read_weights
@@ -15,10 +16,14 @@ from pareconv.search.distillation.registry import METHODS
 from pareconv.search.evaluation import evaluate
 from pareconv.search.finishing import finish
 from pareconv.search.inspection import inspect
+from pareconv.search.library import LibraryBuilder
+from pareconv.search.prediction import predict
 from pareconv.search.profiling import profile
 from pareconv.search.references import References
+from pareconv.search.rungs import Rung
 from pareconv.search.spec import JobSpec
-from pareconv.search.trial import run_trial
+from pareconv.search.trial import Trial, run_trial
+from pareconv.search.wanted import Wanted
 from pareconv.search.workbench import Workbench, set_up
 from pareconv.storage.files import FileStore
 from pareconv.storage.settings import Settings
@@ -77,8 +82,25 @@ def _profile(payload: Json, emit: Emit) -> Json:
         return profile(JobSpec.model_validate(payload["spec"]), references, emit)
 
 
+def _library(payload: Json, emit: Emit) -> Json:
+    table = CostTable.from_json(payload["table"])
+    wanted = [Wanted(**each) for each in payload["wanted"]]
+    LibraryBuilder(_bench(payload), table, _files(), emit).build(wanted)
+    return {}
+
+
+def _predict(payload: Json, _emit: Emit) -> Json:
+    return {"points": predict(payload["entries"], payload["teacher"], payload["limits"])}
+
+
 def _evaluate(payload: Json, _emit: Emit) -> Json:
-    return run_trial(_bench(payload), Plan.from_json(payload["plan"]), _files())
+    trial = Trial(
+        Plan.from_json(payload["plan"]),
+        payload["library"],
+        [Rung.from_json(rung) for rung in payload["bar"]],
+        payload["attempt"],
+    )
+    return run_trial(_bench(payload), trial, _files())
 
 
 def _finish(payload: Json, emit: Emit) -> Json:
@@ -105,6 +127,8 @@ TASKS: dict[str, Callable[[Json, Emit], Json]] = {
     "check_weights": _check_weights,
     "check_dataset": _check_dataset,
     "profile": _profile,
+    "library": _library,
+    "predict": _predict,
     "evaluate": _evaluate,
     "finish": _finish,
     "test_teacher": _test_teacher,

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pareconv.search.data.batches import Batch, Split, batch_sizes, train_batches
+from pareconv.search.answers import Answers, Listener
+from pareconv.search.data.batches import shuffled
+from pareconv.search.data.views import Views
 from pareconv.search.distillation.base import Lesson, Method
 from pareconv.search.errors import Diverged
-from pareconv.search.spec import Augment
+from pareconv.search.precision import channels_last
 
 _MOMENTUM = 0.9
 _WARM_UP = 0.05  # of the steps
@@ -24,83 +27,119 @@ _STEPS_PER_REPORT = 20
 class Recipe:
     """SGD with Nesterov momentum, a short linear warm-up, then one cosine to zero.
 
-    `images` counts training images, repeats included: the length of the training.
+    `images` counts training images, repeats included: the length of the training. They come from
+    the first `pool` views, each shown once before one is shown again. `averaging` is the share of
+    the steps over which an exponential moving average of the weights looks back; 0 keeps none.
     """
 
     images: int
+    pool: int
     batch_size: int
     lr: float
     weight_decay: float
-    augment: Augment
     seed: int
+    averaging: float = 0.0
 
 
 Progress = Callable[[float, float], None]  # share done 0..1, mean loss since the last report
 
 
-def train(
-    student: nn.Module,
-    teacher: nn.Module | None,
-    split: Split,
-    method: Method,
-    recipe: Recipe,
-    *,
-    progress: Progress | None = None,
-) -> float:
-    """Teach `student` in place and leave it in eval mode; return the mean loss of the last steps.
+class Training:
+    """Teaches `student` in place, as far as it is asked to; between two calls of `run` the student
+    may be looked at.
 
-    `teacher` is only looked at, in eval mode and without gradients. Raises Diverged as soon as a
-    report finds the loss not finite; asking more often would make the device wait for every step.
+    `answers` are the teacher's to the `views`, None where there is no teacher.
     """
-    sizes = batch_sizes(recipe.images, recipe.batch_size)
-    optimizer = torch.optim.SGD(
-        student.parameters(),
-        lr=recipe.lr,
-        momentum=_MOMENTUM,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(len(sizes)))
-    batches = train_batches(
-        split,
-        recipe.batch_size,
-        images_total=recipe.images,
-        augment=recipe.augment,
-        seed=recipe.seed,
-    )
-    student.train()
-    losses: list[Tensor] = []
-    mean = math.nan
-    for step, batch in enumerate(batches, start=1):
-        losses.append(_step(student, teacher, batch, method, optimizer))
-        schedule.step()
-        if step % _STEPS_PER_REPORT == 0 or step == len(sizes):
-            mean = _finite_mean(losses, step)
-            losses.clear()
-            if progress is not None:
-                progress(step / len(sizes), mean)
-    student.eval()
-    return mean
+
+    def __init__(
+        self,
+        student: fx.GraphModule,
+        views: Views,
+        answers: Answers | None,
+        method: Method,
+        recipe: Recipe,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        self.student = channels_last(student)
+        self._views, self._method, self._progress = views, method, progress
+        self._answers = answers if method.needs_teacher else None
+        taps = answers.taps if answers and method.needs_features else ()
+        self._listener = Listener(self.student, taps)
+        self._batches = list(shuffled(recipe.images, recipe.pool, recipe.batch_size, recipe.seed))
+        self._optimizer = torch.optim.SGD(
+            student.parameters(),
+            lr=recipe.lr,
+            momentum=_MOMENTUM,
+            weight_decay=recipe.weight_decay,
+            nesterov=True,
+        )
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, _warm_up_then_cosine(len(self._batches))
+        )
+        self._average = _average(student, recipe.averaging * len(self._batches))
+        self._seed = recipe.seed
+        self._step = 0
+        self.images = 0  # shown so far
+        self._losses: list[Tensor] = []
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The student with averaged weights and statistics; itself where no average is kept."""
+        return self.student if self._average is None else self._average.module
+
+    def run(self, share: float = 1.0) -> float:
+        """Train until that share of the steps is done; the student is in eval mode afterwards.
+
+        Returns the mean loss of the last steps. Raises Diverged as soon as a report finds the loss
+        not finite; asking more often would make the device wait for every step.
+        """
+        until = round(share * len(self._batches))
+        self.student.train()
+        mean = math.nan
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed + self._step)  # dropout draws from the global generator
+            for numbers in self._batches[self._step : until]:
+                self._losses.append(self._learn(numbers))
+                self._step += 1
+                self.images += len(numbers)
+                if self._step % _STEPS_PER_REPORT == 0 or self._step == until:
+                    mean = self._report()
+        self.student.eval()
+        return mean
+
+    def _learn(self, numbers: Tensor) -> Tensor:
+        images, labels = self._views[numbers]
+        shown = self._answers(numbers, images) if self._answers else None
+        terms = self._method.terms(Lesson(self._listener(images), labels, shown))
+        loss = torch.stack(list(terms.values())).sum()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self.student)
+        return loss.detach()
+
+    def _report(self) -> float:
+        mean = float(torch.stack(self._losses).mean())
+        self._losses.clear()
+        if not math.isfinite(mean):
+            raise Diverged(
+                f"the training loss became {mean} within {self._step} steps; "
+                "a lower learning rate may help"
+            )
+        if self._progress is not None:
+            self._progress(self._step / len(self._batches), mean)
+        return mean
 
 
-def _step(
-    student: nn.Module,
-    teacher: nn.Module | None,
-    batch: Batch,
-    method: Method,
-    optimizer: torch.optim.Optimizer,
-) -> Tensor:
-    images, labels = batch
-    shown = None
-    if method.needs_teacher and teacher is not None:
-        with torch.no_grad():
-            shown = teacher.eval()(images)
-    terms = method.terms(Lesson(student(images), labels, shown))
-    loss = torch.stack(list(terms.values())).sum()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.detach()
+def _average(student: fx.GraphModule, steps: float) -> AveragedModel | None:
+    if steps <= 1:
+        return None
+    decay = 1 - 1 / steps
+    averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(student, multi_avg_fn=averaging, use_buffers=True)
 
 
 def _warm_up_then_cosine(steps: int) -> Callable[[int], float]:
@@ -112,12 +151,3 @@ def _warm_up_then_cosine(steps: int) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
     return factor
-
-
-def _finite_mean(losses: list[Tensor], step: int) -> float:
-    mean = float(torch.stack(losses).mean())
-    if not math.isfinite(mean):
-        raise Diverged(
-            f"the training loss became {mean} within {step} steps; a lower learning rate may help"
-        )
-    return mean

@@ -1,106 +1,91 @@
-"""One trial: a plan assembled, briefly taught, and measured on the validation split."""
+"""One trial: a plan assembled, briefly taught in rungs, and measured on the validation split."""
 
-import io
 import math
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save
 from torch import fx
 
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
-from pareconv.models.teachers.weights import load_weights
-from pareconv.search.distillation.registry import method
+from pareconv.search.checkpoints import read_weights, save_weights
 from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate, recalibrate
+from pareconv.search.rungs import RUNGS, Rung, beaten
 from pareconv.search.seeds import derived
-from pareconv.search.spec import Distill
-from pareconv.search.training import Progress, Recipe, train
+from pareconv.search.teaching import training_of
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
-_WEIGHT_DECAY = 5e-4
 
-
-def run_trial(bench: Workbench, plan: Plan, files: FileStore) -> dict[str, Any]:
-    """Accuracy, its standard error, loss, seconds, training images and the checkpoint's SHA-256.
-
-    The result depends on the spec and the plan alone, not on what was tried before. Raises
-    Diverged.
+@dataclass(frozen=True)
+class Trial:
+    """What is tried: a plan, the library's weights by block (None: cold starts), the best rungs of
+    plans that cost no more, and how often the plan was tried before.
     """
-    started = time.perf_counter()
-    student = assemble(bench, plan)
-    teach(bench, student, bench.spec.distill, purpose=("trial", plan.key))
-    measured = evaluate(student, bench.validation)
-    if not math.isfinite(measured.loss):
-        raise Diverged(f"the validation loss is {measured.loss}; a lower learning rate may help")
+
+    plan: Plan
+    weights: Mapping[str, str] | None = None
+    bar: Sequence[Rung] = ()
+    attempt: int = 0
+
+
+def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any]:
+    """Accuracy, its standard error, loss, seconds, training images, compute (in forward passes of
+    one image through the teacher), rungs, and the checkpoint's SHA-256; where a rung showed that
+    the trial is beaten, the `reason` in place of the checkpoint.
+
+    What is learnt depends on the spec, the plan and the library alone, not on what was tried
+    before. Raises Diverged.
+    """
+    started, asked = time.perf_counter(), bench.answers.asked
+    student = assemble(bench, trial.plan, trial.weights, files)
+    training = training_of(bench, student, bench.spec.distill, "trial", trial.attempt)
+    rungs: list[Rung] = []
+    reason = None
+    for share in (*RUNGS, 1.0) if bench.spec.search.stop_early else (1.0,):
+        training.run(share)
+        measured = evaluate(student, bench.validation)
+        if not math.isfinite(measured.loss):
+            raise Diverged(
+                f"the validation loss is {measured.loss}; a lower learning rate may help"
+            )
+        rungs.append(Rung(training.images, measured.accuracy, measured.stderr))
+        if share < 1 and (reason := beaten(rungs, trial.bar)):
+            break
+    looked_at = len(rungs) * len(bench.validation) + len(bench.recalibration)
+    forwards = bench.ratio(student) * (3 * training.images + looked_at)
     return {
         "accuracy": measured.accuracy,
         "accuracy_stderr": measured.stderr,
         "loss": measured.loss,
         "seconds": time.perf_counter() - started,
-        "images": num_images(bench, bench.spec.distill),
-        "checkpoint": save_weights(student, files),
+        "images": training.images,
+        "compute": forwards + bench.answers.asked - asked,
+        "rungs": [asdict(rung) for rung in rungs],
+        "checkpoint": None if reason else save_weights(student, files),
+        "reason": reason,
     }
 
 
-def assemble(bench: Workbench, plan: Plan) -> fx.GraphModule:
-    """The student of `plan`, closed-form weights and batch norms right for it, on the device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived(bench.spec.seed, "layers", plan.key))
-        student = rewrite(bench.teacher, plan, bench.sample).requires_grad_(True)
+def assemble(
+    bench: Workbench, plan: Plan, weights: Mapping[str, str] | None, files: FileStore
+) -> fx.GraphModule:
+    """The student of `plan` with batch norms right for it, on the device: of the library's
+    `weights` where there are some, of closed forms otherwise.
+    """
+    if weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived(bench.spec.seed, "layers", plan.key))
+            student = rewrite(bench.teacher, plan, bench.sample)
+    else:
+        student = rewrite(bench.teacher, plan)
+        for block in plan:
+            # An entry holds its block alone; everything else is the teacher's.
+            student.load_state_dict(read_weights(weights[block], files), strict=False)
+    student.requires_grad_(True)
     recalibrate(student, bench.recalibration)
-    return student
-
-
-def teach(
-    bench: Workbench,
-    student: fx.GraphModule,
-    distill: Distill,
-    *,
-    purpose: tuple[str, ...],
-    progress: Progress | None = None,
-) -> None:
-    """Distil the teacher into `student` as `distill` says, with batches seeded by `purpose`."""
-    assert isinstance(distill.batch_size, int)  # resolved
-    assert isinstance(distill.lr, float)
-    recipe = Recipe(
-        images=num_images(bench, distill),
-        batch_size=distill.batch_size,
-        lr=distill.lr,
-        weight_decay=_WEIGHT_DECAY,
-        augment=bench.spec.dataset.augment,  # type: ignore[arg-type]  # resolved
-        seed=derived(bench.spec.seed, *purpose),
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)  # dropout draws from the global generator
-        train(
-            student,
-            bench.teacher,
-            bench.train,
-            method(distill.method).from_spec(distill),
-            recipe,
-            progress=progress,
-        )
-
-
-def num_images(bench: Workbench, distill: Distill) -> int:
-    """Training images, repeats included."""
-    return max(2, round(distill.epochs * len(bench.train)))
-
-
-def save_weights(student: fx.GraphModule, files: FileStore) -> str:
-    state = {name: value.cpu().contiguous() for name, value in student.state_dict().items()}
-    sha256, _ = files.put_stream(io.BytesIO(save(state)))
-    return sha256
-
-
-def restore(bench: Workbench, plan: Plan, checkpoint: str, files: FileStore) -> fx.GraphModule:
-    """The student of a trial as the trial left it."""
-    student = rewrite(bench.teacher, plan).requires_grad_(True)
-    with files.open(checkpoint) as file:
-        load_weights(student, load_safetensors(file.read()))
     return student

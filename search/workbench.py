@@ -1,26 +1,32 @@
 """The workbench: a teacher and its data on the device, ready to try plans on."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
-from safetensors.torch import load as load_safetensors
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from pareconv.models.cost import count
 from pareconv.models.graph import canonical
+from pareconv.models.stages import stage_ends
 from pareconv.models.teachers.architectures import architecture
-from pareconv.models.teachers.weights import load_weights
+from pareconv.search.answers import Answers
+from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import Split, normalize
 from pareconv.search.data.images import Images
 from pareconv.search.data.sources import load
 from pareconv.search.data.splits import split
+from pareconv.search.data.views import Views
+from pareconv.search.evaluation import evaluate
+from pareconv.search.precision import channels_last
 from pareconv.search.references import References
 from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec, Normalize
 from pareconv.storage.settings import Settings
 
 _SAMPLE = 256
-_RECALIBRATION = 1024
+_RECALIBRATION = 512
+_PROBE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,26 +42,46 @@ class Workbench:
     train: Split
     validation: Split
     test: Split
+    views: Views
+    answers: Answers
 
-    @property
+    @cached_property
     def sample(self) -> Tensor:
         """Normalised training images [N, 3, S, S] on which new layers are fitted, the same each
         time.
         """
-        chosen = self.subset(_SAMPLE)
+        chosen = self._some(self.train, _SAMPLE)
         return normalize(chosen.images, chosen.mean, chosen.std)
 
-    @property
+    @cached_property
     def recalibration(self) -> Split:
         """Training images from which batch norm statistics are taken, the same each time."""
-        return self.subset(_RECALIBRATION)
+        return self._some(self.train, _RECALIBRATION)
 
-    def subset(self, size: int) -> Split:
+    @cached_property
+    def probe(self) -> Split:
+        """A few validation images, for a first look."""
+        return self.held_out(_PROBE)
+
+    @cached_property
+    def teacher_skill(self) -> float:
+        """The teacher's accuracy on the probe."""
+        return evaluate(self.teacher, self.probe).accuracy
+
+    def held_out(self, size: int) -> Split:
+        """At most `size` validation images, the same each time."""
+        return self._some(self.validation, size)
+
+    def ratio(self, network: nn.Module) -> float:
+        """FLOPs of `network` over those of the teacher."""
+        shape = (1, *self.train.images.shape[1:])
+        return count(network, *shape).flops / count(self.teacher, *shape).flops
+
+    def _some(self, split: Split, size: int) -> Split:
+        # At random: splits are in the order of their classes.
         generator = torch.Generator().manual_seed(derived(self.spec.seed, "subset"))
-        chosen = torch.randperm(len(self.train), generator=generator)[:size]
-        return replace(
-            self.train, images=self.train.images[chosen], labels=self.train.labels[chosen]
-        )
+        chosen = torch.randperm(len(split), generator=generator)[:size]
+        return replace(split, images=split.images[chosen], labels=split.labels[chosen])
 
 
 def set_up(spec: JobSpec, weights: str) -> Workbench:
@@ -71,8 +97,7 @@ def _set_up(spec_json: str, weights: str) -> Workbench:
     with References(Settings()) as references:
         images = load_images(spec, references)
         teacher = canonical(architecture(spec.teacher.architecture).build(len(images.classes)))
-        with references.files.open(weights) as file:
-            load_weights(teacher, load_safetensors(file.read()))
+        restore_weights(teacher, weights, references.files)
     return lay_out(spec, teacher, images)
 
 
@@ -93,11 +118,15 @@ def lay_out(spec: JobSpec, teacher: fx.GraphModule, images: Images) -> Workbench
     def part(pixels: Tensor, labels: Tensor) -> Split:
         return Split(pixels, labels, *statistics).to(spec.device)
 
+    teacher = channels_last(teacher.to(spec.device).eval().requires_grad_(False))
+    shown = part(images.train_images[train], images.train_labels[train])
     return Workbench(
         spec=spec,
-        teacher=teacher.to(spec.device).eval().requires_grad_(False),
+        teacher=teacher,
         classes=images.classes,
-        train=part(images.train_images[train], images.train_labels[train]),
+        train=shown,
+        views=Views(shown, spec.dataset.augment, derived(spec.seed, "views")),  # type: ignore[arg-type]  # resolved
+        answers=Answers(teacher, stage_ends(teacher, shown.images[:1].float())),
         validation=part(images.train_images[validation], images.train_labels[validation]),
         test=part(images.test_images, images.test_labels),
     )

@@ -14,7 +14,16 @@ from pareconv.service.errors import answer_errors
 from pareconv.service.intake import Intake
 from pareconv.service.openapi import TAGS, describe
 from pareconv.service.problems import documented
-from pareconv.service.routes import catalog, events, front, health, jobs, students, uploads
+from pareconv.service.routes import (
+    catalog,
+    events,
+    front,
+    health,
+    jobs,
+    libraries,
+    students,
+    uploads,
+)
 from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
@@ -25,6 +34,7 @@ _ROUTERS = (
     front.router,
     events.router,
     students.router,
+    libraries.router,
     *uploads.ROUTERS,
     catalog.router,
     health.router,

@@ -157,6 +157,31 @@ class Client:
     def delete(self, job: str) -> None:
         self._request("DELETE", _path("jobs", job))
 
+    def libraries(self, *, limit: int | None = None, cursor: str | None = None) -> Json:
+        """One page of libraries, newest first."""
+        return self._get("/libraries", limit=limit, cursor=cursor)
+
+    def library(self, library: str) -> Json:
+        """A library with its `entries`, one for each option of each block."""
+        return self._get(_path("libraries", library))
+
+    def library_front(
+        self,
+        library: str,
+        *,
+        flops: float | str | None = None,
+        params: float | str | None = None,
+    ) -> Json:
+        """The front that a library predicts, within shares (0.4, "40%") or absolute limits."""
+        query = _given({"flops": flops, "params": params})
+        # The server's first answer waits for the process that solves it.
+        path = _path("libraries", library, "front")
+        answer: Json = self._request("GET", path, params=query, timeout=_patient()).json()
+        return answer
+
+    def delete_library(self, library: str) -> None:
+        self._request("DELETE", _path("libraries", library))
+
     def upload_teacher(self, path: Path, *, on_bytes: OnBytes | None = None) -> Json:
         """Store a weights file; `on_bytes` hears of every piece sent. The answer has its `id`."""
         return self._upload("/teachers", path, on_bytes)
@@ -258,7 +283,7 @@ def _patient() -> httpx.Timeout:
     return httpx.Timeout(_CHECK_SECONDS, connect=_CONNECT_SECONDS)
 
 
-def _given(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
+def _given(query: Mapping[str, str | float | None]) -> dict[str, str | float]:
     return {name: value for name, value in query.items() if value is not None}
 
 

@@ -40,6 +40,8 @@ class Point(BaseModel):
     trial: int
     accuracy: float = Field(description="after brief training, on the validation split")
     accuracy_stderr: float | None
+    evaluations: int = Field(description="seeds that `accuracy` is the mean of")
+    predicted: float | None = Field(description="its library's score of the plan; less is better")
     flops: int
     flops_ratio: float | None = Field(description="of FLOPs and additions")
     adds: int
@@ -81,6 +83,8 @@ _EXAMPLE: dict[str, Any] = {
             "trial": 7,
             "accuracy": 0.929,
             "accuracy_stderr": 0.004,
+            "evaluations": 1,
+            "predicted": 0.12,
             "flops": 20301000,
             "flops_ratio": 0.496,
             "adds": 0,
@@ -163,6 +167,8 @@ def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Ar
         trial=candidate.number,
         accuracy=candidate.accuracy,
         accuracy_stderr=candidate.accuracy_stderr,
+        evaluations=candidate.evaluations,
+        predicted=candidate.predicted,
         flops=candidate.flops,
         flops_ratio=teacher and teacher.flops_ratio(cost),
         adds=candidate.adds,

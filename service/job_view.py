@@ -71,6 +71,7 @@ _EXAMPLE: dict[str, Any] = {
         "latency_ms": None,
     },
     "best": {"trial": 4, "accuracy": 0.972, "flops": 6100000, "params": 39000},
+    "library": "1m3qk7t2c5x8v0b4n6d9f1h3ja",
     "spec": {
         "teacher": {"architecture": "cifar_resnet8"},
         "dataset": {"source": "digits"},
@@ -103,6 +104,7 @@ class JobView(BaseModel):
     counts: Counts
     teacher: TeacherView | None = Field(description="null until it is measured")
     best: Best | None = Field(description="null until a candidate is complete")
+    library: str | None = Field(description="id of the library that it builds or draws on")
     spec: dict[str, Any] = Field(description="every `auto` resolved, once that is known")
     links: Links
 
@@ -125,6 +127,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
         best=_best(front),
+        library=job.library_id,
         spec=job.resolved or job.spec,
         links=Links.of(job.id),
     )

@@ -9,6 +9,10 @@ from pareconv.service.problems import Problem
 TAGS = [
     {"name": "jobs", "description": "Submit a job, follow it, stop it, resume it."},
     {"name": "results", "description": "The front, every trial, the events, the files."},
+    {
+        "name": "libraries",
+        "description": "What was distilled block by block, and what it predicts.",
+    },
     {"name": "uploads", "description": "Model files and data sets that jobs refer to."},
     {"name": "catalog", "description": "What can be asked for, and what a job would find."},
     {"name": "server", "description": "Whether it lives, is ready, and which version it is."},

@@ -6,14 +6,20 @@ from sqlalchemy import Exists, exists, or_, select
 
 from pareconv.storage.database import Database
 from pareconv.storage.jobs import TERMINAL, Job, JobStatus, JobStore
-from pareconv.storage.tables import ArtifactRow, CandidateRow, DatasetRow, TeacherRow
+from pareconv.storage.tables import (
+    ArtifactRow,
+    CandidateRow,
+    DatasetRow,
+    LibraryEntryRow,
+    TeacherRow,
+)
 from pareconv.storage.uploads import Kind
 
 _PAGE = 100
 
 
 def is_file_named(database: Database, sha256: str) -> bool:
-    """Whether an upload, a candidate's checkpoint or an export is that file."""
+    """Whether an upload, a candidate's checkpoint, an export or a library's weights are it."""
     with database.session(read_only=True) as session:
         return bool(session.scalar(select(or_(*_namers(sha256)))))
 
@@ -31,7 +37,13 @@ def unfinished_job_with(jobs: JobStore, kind: Kind, id: str) -> Job | None:
 
 
 def _namers(sha256: str) -> list[Exists]:
-    columns = (TeacherRow.sha256, DatasetRow.sha256, ArtifactRow.sha256, CandidateRow.checkpoint)
+    columns = (
+        TeacherRow.sha256,
+        DatasetRow.sha256,
+        ArtifactRow.sha256,
+        CandidateRow.checkpoint,
+        LibraryEntryRow.weights,
+    )
     return [exists().where(column == sha256) for column in columns]
 
 

@@ -9,6 +9,7 @@ from pareconv.storage.database import Database
 from pareconv.storage.events import EventStore
 from pareconv.storage.files import FileStore
 from pareconv.storage.jobs import JobStore
+from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
 from pareconv.storage.uploads import Kind, UploadStore
 
@@ -22,6 +23,7 @@ class Stores:
     events: EventStore
     candidates: CandidateStore
     artifacts: ArtifactStore
+    libraries: LibraryStore
     uploads: dict[Kind, UploadStore]
     files: FileStore
 
@@ -36,6 +38,7 @@ class Stores:
             events=EventStore(database),
             candidates=CandidateStore(database),
             artifacts=ArtifactStore(database),
+            libraries=LibraryStore(database),
             uploads={kind: UploadStore(database, kind) for kind in ("teacher", "dataset")},
             files=FileStore(settings.artifacts),
         )

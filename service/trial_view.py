@@ -8,6 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pareconv.storage.candidates import Candidate, CandidateState
 
 
+class RungView(BaseModel):
+    """A look at a student while it was taught."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    images: int = Field(description="images seen in training by then")
+    accuracy: float = Field(description="on the validation split")
+    stderr: float
+
+
 class TrialView(BaseModel):
     """One plan tried. What is not known (yet) is null."""
 
@@ -27,6 +37,10 @@ class TrialView(BaseModel):
                 "loss": None,
                 "seconds": None,
                 "images": None,
+                "compute": None,
+                "predicted": 0.18,
+                "rungs": [],
+                "evaluations": 0,
                 "retry_of": None,
                 "finalist": False,
                 "finish_accuracy": None,
@@ -49,6 +63,14 @@ class TrialView(BaseModel):
     loss: float | None
     seconds: float | None
     images: int | None = Field(description="images seen in training")
+    compute: float | None = Field(
+        description="what it cost, in forward passes of an image through the teacher"
+    )
+    predicted: float | None = Field(description="its library's score of the plan; less is better")
+    rungs: list[RungView] = Field(description="what it reached on the way")
+    evaluations: int = Field(
+        description="seeds that `accuracy` is the mean of; 0 before it is known"
+    )
     retry_of: int | None = Field(description="the trial whose plan is tried once more")
     finalist: bool
     finish_accuracy: float | None

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
 
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.database import Database
@@ -21,14 +22,28 @@ __all__ = ["Candidate", "CandidateState", "CandidateStore", "Measured"]
 _CURSOR = re.compile(r"[0-9]{1,9}")
 
 
+class PlannedCost(TypedDict):
+    """What one image costs in the student that a plan makes."""
+
+    flops: int
+    adds: int
+    params: int
+
+
 class Measured(TypedDict):
-    """What is known of a complete candidate. `accuracy` is on validation, 0 to 1."""
+    """What is known of a candidate that was trained. `accuracy` is on validation, 0 to 1.
+
+    `compute` is what it cost, in forward passes of one image through the teacher; `rungs` hold
+    `images`, `accuracy` and `stderr` each time that its training was looked at.
+    """
 
     accuracy: float
     accuracy_stderr: float
     loss: float
     seconds: float
     images: int
+    compute: float
+    rungs: list[dict[str, Any]]
     checkpoint: str | None
 
 
@@ -36,8 +51,10 @@ class Measured(TypedDict):
 class Candidate(Value):
     """A candidate as it was when it was read. Its number is also its trial's number in the study.
 
-    `images` were seen in training; `checkpoint` is the hash of its file; `finish_accuracy` and
-    `test_accuracy` are a finalist's.
+    `images` were seen in training; `predicted` is its library's score of the plan; `accuracy` is
+    the mean over `evaluations` seeds, 0 of them before it was measured; `checkpoint` is the hash of
+    its file; `finish_accuracy`, `test_accuracy` and `finish_compute` are a finalist's. Compute is
+    counted in forward passes of one image through the teacher.
     """
 
     job_id: str
@@ -52,12 +69,17 @@ class Candidate(Value):
     loss: float | None
     seconds: float | None
     images: int | None
+    compute: float | None
+    predicted: float | None
+    rungs: list[dict[str, Any]]
+    evaluations: int
     reason: str | None
     retry_of: int | None
     checkpoint: str | None
     finalist: bool
     finish_accuracy: float | None
     test_accuracy: float | None
+    finish_compute: float | None
     created_at: datetime
     finished_at: datetime | None
 
@@ -73,10 +95,9 @@ class CandidateStore:
         job_id: str,
         plan: dict[str, str],
         *,
-        flops: int,
-        adds: int,
-        params: int,
         retry_of: int | None = None,
+        predicted: float | None = None,
+        **cost: Unpack[PlannedCost],
     ) -> Candidate:
         """Add a running candidate with the job's next number, from 0 without gaps."""
         with self._database.session() as session:
@@ -89,12 +110,11 @@ class CandidateStore:
                 number=0 if number is None else number + 1,
                 state=CandidateState.RUNNING,
                 plan=plan,
-                flops=flops,
-                adds=adds,
-                params=params,
+                predicted=predicted,
                 retry_of=retry_of,
                 finalist=False,
                 created_at=self._database.now(session),
+                **cost,
             )
             session.add(row)
             session.flush()
@@ -102,30 +122,62 @@ class CandidateStore:
 
     def complete(self, job_id: str, number: int, **measured: Unpack[Measured]) -> bool:
         """End a running candidate with what was measured; False when it was not running."""
-        return self._end(job_id, number, state=CandidateState.COMPLETE, **measured)
+        values = {**measured, "evaluations": 1}
+        return self._end(job_id, number, state=CandidateState.COMPLETE, **values)
+
+    def stop(self, job_id: str, number: int, reason: str, **measured: Unpack[Measured]) -> bool:
+        """End a running candidate early, with what its last rung measured and the reason why.
+
+        Its checkpoint is dropped: nothing goes on from there. False when it was not running.
+        """
+        values = {**measured, "evaluations": 1, "checkpoint": None}
+        return self._end(job_id, number, state=CandidateState.STOPPED, reason=reason, **values)
 
     def fail(self, job_id: str, number: int, reason: str) -> bool:
         """End a running candidate with the reason why; False when it was not running."""
         return self._end(job_id, number, state=CandidateState.FAILED, reason=reason)
 
     def finish(
-        self, job_id: str, number: int, *, finish_accuracy: float, test_accuracy: float
+        self,
+        job_id: str,
+        number: int,
+        *,
+        finish_accuracy: float,
+        test_accuracy: float,
+        compute: float,
     ) -> None:
-        """Make a complete candidate a finalist; Conflict when it is not complete."""
+        """Make a complete candidate a finalist; Conflict when it is not complete.
+
+        `compute` is what finishing alone cost.
+        """
         with self._database.session() as session:
-            job = lock_job(session, job_id)
-            row = session.get(CandidateRow, (job_id, number))
-            if row is None:
-                raise NotFound("candidate", f"{job_id}/{number}")
-            if row.state is not CandidateState.COMPLETE:
-                raise Conflict(
-                    f"candidate {number} of job {job_id} is {row.state}; "
-                    "only a complete one can be finished"
-                )
+            row = _complete(session, job_id, number, "finished")
             row.finalist = True
             row.finish_accuracy = finish_accuracy
             row.test_accuracy = test_accuracy
-            job.candidates_version += 1
+            row.finish_compute = compute
+
+    def reevaluate(
+        self,
+        job_id: str,
+        number: int,
+        *,
+        accuracy: float,
+        accuracy_stderr: float,
+        evaluations: int,
+        compute: float,
+    ) -> None:
+        """Put the mean over so many evaluations in the place of a complete candidate's accuracy.
+
+        `compute` is what the new ones alone cost and is added to its own. Conflict when it is not
+        complete.
+        """
+        with self._database.session() as session:
+            row = _complete(session, job_id, number, "evaluated again")
+            row.accuracy = accuracy
+            row.accuracy_stderr = accuracy_stderr
+            row.evaluations = evaluations
+            row.compute = (row.compute or 0.0) + compute
 
     def get(self, job_id: str, number: int) -> Candidate:
         with self._database.session(read_only=True) as session:
@@ -197,6 +249,21 @@ class CandidateStore:
     def _read(self, query: Select[CandidateRow]) -> list[Candidate]:
         with self._database.session(read_only=True) as session:
             return [Candidate.from_row(row) for row in session.scalars(query)]
+
+
+def _complete(session: Session, job_id: str, number: int, purpose: str) -> CandidateRow:
+    """The row of a complete candidate, about to be changed; Conflict when it is not complete."""
+    job = lock_job(session, job_id)
+    row = session.get(CandidateRow, (job_id, number))
+    if row is None:
+        raise NotFound("candidate", f"{job_id}/{number}")
+    if row.state is not CandidateState.COMPLETE:
+        raise Conflict(
+            f"candidate {number} of job {job_id} is {row.state}; "
+            f"only a complete one can be {purpose}"
+        )
+    job.candidates_version += 1
+    return row
 
 
 def _of(job_id: str) -> Select[CandidateRow]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, String
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, String, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
@@ -16,6 +16,9 @@ JSON_VALUE = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "pos
 ID = String(ID_LENGTH).with_variant(String(ID_LENGTH, collation="C"), "postgresql")
 
 SHA256 = String(64)
+
+# Names that are sorted: byte by byte too, as Python sorts them.
+NAME = Text().with_variant(Text(collation="C"), "postgresql")
 
 # SQLite numbers rows by itself only in a column that is exactly INTEGER; that has 64 bits anyway.
 SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DataError, InterfaceError, OperationalError
@@ -76,7 +76,13 @@ class Database:
 
         Raises SchemaMismatch when the database was made by a newer version of the code.
         """
-        with _translated(), self._turn, self._engine.begin() as connection:
+        with (
+            _translated(),
+            self._turn,
+            self._engine.connect() as connection,
+            _without_cascades(connection),
+            connection.begin(),
+        ):
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             schema.upgrade(connection)
@@ -93,6 +99,23 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+@contextmanager
+def _without_cascades(connection: Connection) -> Iterator[None]:
+    """SQLite alters a table by dropping it, which would delete the rows that refer to its own.
+
+    To be entered before the transaction begins: in one the setting cannot change.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver.execute("PRAGMA foreign_keys = OFF").close()
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON").close()
 
 
 @contextmanager

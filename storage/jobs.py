@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -34,12 +34,26 @@ from pareconv.storage.pages import newest_first
 from pareconv.storage.tables import JobRow
 from pareconv.storage.values import Value
 
-__all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Stage"]
+__all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Reported", "Stage"]
+
+
+class Reported(TypedDict, total=False):
+    """What its worker writes down of a job. `progress` is 0 to 1."""
+
+    stage: Stage
+    progress: float
+    resolved: dict[str, Any]
+    profile: dict[str, Any]
+    library_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Value):
-    """A job as it was when it was read. `progress` is 0 to 1, `error` the problem it failed by."""
+    """A job as it was when it was read.
+
+    `progress` is 0 to 1, `error` the problem it failed by, `library_id` the library that it builds
+    or draws on.
+    """
 
     id: str
     name: str | None
@@ -56,6 +70,7 @@ class Job(Value):
     updated_at: datetime
     lease_owner: str | None
     lease_expires_at: datetime | None
+    library_id: str | None
     claims: int
 
 
@@ -163,26 +178,21 @@ class JobStore:
             row.updated_at = now
             return True
 
-    def update(
-        self,
-        id: str,
-        *,
-        owner: str,
-        stage: Stage | None = None,
-        progress: float | None = None,
-        resolved: dict[str, Any] | None = None,
-        profile: dict[str, Any] | None = None,
-    ) -> bool:
-        """Write what is given; False, and nothing, when `owner` no longer holds the lease."""
-        given = {"stage": stage, "progress": progress, "resolved": resolved, "profile": profile}
-        with self._held(id, owner) as (row, now):
-            if row is None:
-                return False
-            for name, value in given.items():
-                if value is not None:
+    def update(self, id: str, *, owner: str, **given: Unpack[Reported]) -> bool:
+        """Write what is given; False, and nothing, when `owner` no longer holds the lease.
+
+        Raises NotFound for a library that is no longer there.
+        """
+        try:
+            with self._held(id, owner) as (row, now):
+                if row is None:
+                    return False
+                for name, value in given.items():
                     setattr(row, name, value)
-            row.updated_at = now
-            return True
+                row.updated_at = now
+                return True
+        except IntegrityError as error:  # only the library can be missing
+            raise NotFound("library", str(given.get("library_id"))) from error
 
     def transition(
         self,

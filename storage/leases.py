@@ -1,11 +1,14 @@
-"""Leases: which worker has a job in its hands, and until when. Reads no clock, asks no database."""
+"""Leases: which worker has a job or a library in its hands, and until when.
+
+Reads no clock, asks no database.
+"""
 
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, or_
 
 from pareconv.storage.job_states import ACTIVE, JobStatus
-from pareconv.storage.tables import JobRow
+from pareconv.storage.tables import JobRow, Leased
 
 
 def waits_for_worker(now: datetime) -> ColumnElement[bool]:
@@ -14,17 +17,21 @@ def waits_for_worker(now: datetime) -> ColumnElement[bool]:
     return or_(JobRow.status == JobStatus.QUEUED, and_(JobRow.status.in_(ACTIVE), is_free))
 
 
-def is_held(row: JobRow, owner: str, now: datetime) -> bool:
-    # A lease that ran out is lost, taken over or not: another worker may be about to take it.
+def is_live(row: Leased, now: datetime) -> bool:
     ends = row.lease_expires_at
-    return row.lease_owner == owner and ends is not None and ends > now
+    return ends is not None and ends > now
 
 
-def grant(row: JobRow, owner: str, *, now: datetime, seconds: float) -> None:
+def is_held(row: Leased, owner: str, now: datetime) -> bool:
+    # A lease that ran out is lost, taken over or not: another worker may be about to take it.
+    return row.lease_owner == owner and is_live(row, now)
+
+
+def grant(row: Leased, owner: str, *, now: datetime, seconds: float) -> None:
     row.lease_owner = owner
     row.lease_expires_at = now + timedelta(seconds=seconds)
 
 
-def drop(row: JobRow) -> None:
+def drop(row: Leased) -> None:
     row.lease_owner = None
     row.lease_expires_at = None

@@ -16,11 +16,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pareconv.storage.candidate_states import CandidateState
-from pareconv.storage.columns import ID, JSON_VALUE, SEQUENCE, SHA256, UtcDateTime, word
+from pareconv.storage.columns import ID, JSON_VALUE, NAME, SEQUENCE, SHA256, UtcDateTime, word
 from pareconv.storage.ids import new_id
 from pareconv.storage.job_states import JobStatus, Stage
 
 Json = dict[str, Any]
+JsonList = list[Json]
 
 
 class Base(DeclarativeBase):
@@ -35,6 +36,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it so
         datetime: UtcDateTime(),
         Json: JSON_VALUE,
+        JsonList: JSON_VALUE,
         dict[str, str]: JSON_VALUE,
         str: Text(),
         float: Double(),
@@ -44,9 +46,55 @@ class Base(DeclarativeBase):
     }
 
 
-class JobRow(Base):
+class Leased:
+    """What a row has that is in the hands of one worker at a time."""
+
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+
+
+class LibraryRow(Leased, Base):
+    __tablename__ = "libraries"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    key: Mapped[str] = mapped_column(SHA256, unique=True)
+    architecture: Mapped[str]
+    teacher: Mapped[str] = mapped_column(SHA256)
+    data: Mapped[str] = mapped_column(SHA256)
+    recipe: Mapped[Json]
+    teacher_cost: Mapped[Json]
+    front: Mapped[JsonList | None]
+    compute: Mapped[float] = mapped_column(default=0.0)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class LibraryEntryRow(Base):
+    __tablename__ = "library_entries"
+
+    library_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("libraries.id", ondelete="CASCADE"), primary_key=True
+    )
+    block: Mapped[str] = mapped_column(NAME, primary_key=True)
+    option: Mapped[str] = mapped_column(NAME, primary_key=True)
+    version: Mapped[int]
+    rungs: Mapped[int]
+    settled: Mapped[bool]
+    images: Mapped[int] = mapped_column(BigInteger)
+    loss: Mapped[float]
+    score: Mapped[float | None]
+    score_stderr: Mapped[float | None]
+    score_images: Mapped[int | None]
+    flops: Mapped[int] = mapped_column(BigInteger)
+    params: Mapped[int] = mapped_column(BigInteger)
+    adds: Mapped[int] = mapped_column(BigInteger)
+    weights: Mapped[str] = mapped_column(SHA256)
+    updated_at: Mapped[datetime]
+
+
+class JobRow(Leased, Base):
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "status", "id"),)
+    __table_args__ = (Index(None, "status", "id"), Index(None, "library_id"))
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     name: Mapped[str | None]
@@ -61,8 +109,9 @@ class JobRow(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     updated_at: Mapped[datetime]
-    lease_owner: Mapped[str | None]
-    lease_expires_at: Mapped[datetime | None]
+    library_id: Mapped[str | None] = mapped_column(
+        ID, ForeignKey("libraries.id", ondelete="SET NULL")
+    )
     claims: Mapped[int]
     candidates_version: Mapped[int]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
@@ -103,12 +152,17 @@ class CandidateRow(Base):
     loss: Mapped[float | None]
     seconds: Mapped[float | None]
     images: Mapped[int | None] = mapped_column(BigInteger)
+    compute: Mapped[float | None]
+    predicted: Mapped[float | None]
+    rungs: Mapped[JsonList] = mapped_column(default=list)
+    evaluations: Mapped[int] = mapped_column(default=0)
     reason: Mapped[str | None]
     retry_of: Mapped[int | None]
     checkpoint: Mapped[str | None] = mapped_column(SHA256)
     finalist: Mapped[bool]
     finish_accuracy: Mapped[float | None]
     test_accuracy: Mapped[float | None]
+    finish_compute: Mapped[float | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

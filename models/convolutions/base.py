@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from pareconv.models.convolutions.fitting import enough
 from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost
 from pareconv.models.plan import HyperValue, Option
@@ -51,6 +52,7 @@ class CheapConv(nn.Module):
     summary: ClassVar[str]
     formula: ClassVar[str]
     source: ClassVar[str]
+    version: ClassVar[int] = 1  # raised when the same weights would no longer mean the same
     hyper: ClassVar[tuple[Hyper, ...]] = ()
 
     @classmethod
@@ -83,7 +85,7 @@ class CheapConv(nn.Module):
             raise ValueError(f"{Option.of(cls.name, **hyper)}: {reason}")
         module = cls(conv, **hyper).to(device=conv.weight.device, dtype=conv.weight.dtype)
         with torch.no_grad():
-            module._imitate(conv, inputs)
+            module._imitate(conv, None if inputs is None else enough(conv, inputs))
         return module.train(conv.training)
 
     @classmethod

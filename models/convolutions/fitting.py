@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pareconv.models.convolutions.geometry import pad_mode, pads_of
 
+_LEAST_POSITIONS = 16_384  # neighbours look alike: of a large map many are needed
 _POSITIONS_PER_FEATURE = 8
 _RIDGE = 1e-3
 
@@ -18,8 +19,6 @@ def fit_conv(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
     they are.
     """
     kernel_features = layer.weight[0].numel()
-    images = _images_needed(kernel_features, target)
-    features, target = features[:images], target[:images]
     design = patches(layer, features)  # [Q, F*kh*kw]
     residual = (target - layer(features)).permute(0, 2, 3, 1).flatten(0, 2)  # [Q, O]
     if layer.bias is not None:
@@ -33,8 +32,6 @@ def fit_conv(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
 def fit_depthwise(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
     """The same for a `layer` with one input channel per group: every output channel on its own."""
     taps = layer.weight[0].numel()
-    images = _images_needed(taps, target)
-    features, target = features[:images], target[:images]
     design = patches(layer, features).view(-1, layer.in_channels, taps).transpose(0, 1)
     design = design.repeat_interleave(
         layer.out_channels // layer.in_channels, dim=0
@@ -43,6 +40,33 @@ def fit_depthwise(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
     layer.weight += (
         ridge(design, residual).squeeze(2).reshape_as(layer.weight).to(layer.weight.dtype)
     )
+
+
+def truncated(kernel: Tensor, rank: int, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Factors [..., O, rank] and [..., rank, F] of the best rank-`rank` approximation of `kernel`
+    [..., O, F]: in its weights, or where `inputs` [..., Q, F] are given in its outputs on them.
+    """
+    kernel = kernel.float()
+    if inputs is None:
+        left, scale, right = torch.linalg.svd(kernel, full_matrices=False)
+    else:
+        root, inverse = _roots(inputs)
+        left, scale, right = torch.linalg.svd(kernel.double() @ root, full_matrices=False)
+        right = right @ inverse
+    share = scale[..., :rank].sqrt()
+    left = left[..., :rank] * share[..., None, :]
+    right = share[..., None] * right[..., :rank, :]
+    return left.to(kernel.dtype), right.to(kernel.dtype)
+
+
+def _roots(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The symmetric square root of the inputs' second moments [..., F, F], and its inverse."""
+    inputs = inputs.double()
+    moments = inputs.mT @ inputs / inputs.shape[-2]
+    energy = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None].clamp_min(1e-12)
+    values, vectors = torch.linalg.eigh(moments)
+    roots = (values.clamp_min(0) + _RIDGE * energy).sqrt()[..., None, :]
+    return (vectors * roots) @ vectors.mT, (vectors / roots) @ vectors.mT
 
 
 def patches(layer: nn.Conv2d, features: Tensor) -> Tensor:
@@ -73,7 +97,8 @@ def ridge(design: Tensor, target: Tensor) -> Tensor:
     return solution
 
 
-def _images_needed(features: int, target: Tensor) -> int:
-    positions = target.shape[-2] * target.shape[-1]
-    wanted = max(4096, _POSITIONS_PER_FEATURE * features)
-    return min(len(target), -(-wanted // positions))
+def enough(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """As many of the images `inputs` [N, Ci, H, W] of `conv` as a fit of any part of it needs."""
+    positions = conv(inputs[:1])[0, 0].numel()
+    wanted = max(_LEAST_POSITIONS, _POSITIONS_PER_FEATURE * conv.weight[0].numel())
+    return inputs[: -(-wanted // positions)]

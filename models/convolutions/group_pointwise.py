@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from pareconv.models.convolutions.base import CheapConv, Hyper
-from pareconv.models.convolutions.fitting import fit_conv
+from pareconv.models.convolutions.fitting import fit_conv, patches, truncated
 from pareconv.models.convolutions.geometry import spatial_like
 from pareconv.models.plan import HyperValue
 
@@ -17,7 +16,8 @@ class GroupPointwise(CheapConv):
 
     Nothing between the two, as in OD-cheap-convolution (Xie et al. 2019, arXiv 1909.13063).
     Start: each group's slice of the kernel, a Co x (Ci/g * k * k) matrix, is replaced by its best
-    approximation of rank Ci/g, which is what the two layers can express (truncated SVD).
+    approximation of rank Ci/g, which is what the two layers can express (truncated SVD, weighted by
+    the covariance of what the group sees where inputs are given).
     """
 
     name = "group_pointwise"
@@ -51,16 +51,18 @@ class GroupPointwise(CheapConv):
         kernels = conv.weight.reshape(conv.out_channels, groups, -1).transpose(
             0, 1
         )  # [g, Co, Ci/g*k*k]
-        left, scale, right = torch.linalg.svd(kernels.float(), full_matrices=False)
         width = conv.in_channels // groups
-        rank = min(width, scale.shape[1])
-        root = scale[:, :rank].sqrt()
+        rank = min(width, *kernels.shape[1:])
+        seen = None
+        if inputs is not None and width > 1:  # single channels: measured worse than unweighted
+            columns = patches(self.spatial, inputs)  # [Q, Ci*k*k]
+            seen = (columns - columns.mean(0)).view(len(columns), groups, -1).transpose(0, 1)
+        left, right = truncated(kernels, rank, seen)
         # A group wider than the outputs has spare filters: they keep their random start, unused.
         self.pointwise.weight.zero_()
         mixing = self.pointwise.weight.view(-1, groups, width)
-        mixing[:, :, :rank] = (left[:, :, :rank] * root[:, None]).transpose(0, 1)
-        filters = self.spatial.weight.view(groups, width, -1)
-        filters[:, :rank] = right[:, :rank] * root[:, :, None]
+        mixing[:, :, :rank] = left.transpose(0, 1)
+        self.spatial.weight.view(groups, width, -1)[:, :rank] = right
         if conv.bias is not None and self.pointwise.bias is not None:
             self.pointwise.bias.copy_(conv.bias)
         if inputs is not None:

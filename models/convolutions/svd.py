@@ -1,10 +1,9 @@
 """Spatial SVD: a k x k kernel as a column of taps followed by a row of taps."""
 
-import torch
 from torch import Tensor, nn
 
 from pareconv.models.convolutions.base import CheapConv, Hyper
-from pareconv.models.convolutions.fitting import fit_conv
+from pareconv.models.convolutions.fitting import fit_conv, patches, truncated
 from pareconv.models.convolutions.geometry import pair
 from pareconv.models.plan import HyperValue
 
@@ -14,8 +13,8 @@ class SpatialSVD(CheapConv):
     stride, bias).
 
     R is chosen so that `ratio` of the parameters remain. Start: truncated SVD of the kernel as a
-    (Ci*k) x (Co*k) matrix, the best rank-R approximation (Jaderberg et al. 2014, arXiv 1405.3866);
-    exact at full rank.
+    (Co*k) x (Ci*k) matrix (Jaderberg et al. 2014, arXiv 1405.3866), weighted by the second moments
+    of what the columns see where inputs are given; exact at full rank.
     """
 
     name = "svd"
@@ -53,16 +52,15 @@ class SpatialSVD(CheapConv):
 
     def _imitate(self, conv: nn.Conv2d, inputs: Tensor | None) -> None:
         co, ci, kh, kw = conv.weight.shape
-        matrix = conv.weight.permute(1, 2, 0, 3).reshape(ci * kh, co * kw)
-        left, scale, right = torch.linalg.svd(matrix.float(), full_matrices=False)
-        rank = min(self.vertical.out_channels, len(scale))
-        root = scale[:rank].sqrt()
+        matrix = conv.weight.permute(0, 3, 1, 2).reshape(co * kw, ci * kh)
+        rank = min(self.vertical.out_channels, *matrix.shape)
+        seen = None if inputs is None else patches(self.vertical, inputs)
+        rows, columns = truncated(matrix, rank, seen)
         # Ranks beyond the kernel's own add nothing.
         self.vertical.weight.zero_()
-        self.vertical.weight[:rank] = (left[:, :rank] * root).T.reshape(rank, ci, kh, 1)
+        self.vertical.weight[:rank] = columns.reshape(rank, ci, kh, 1)
         self.horizontal.weight.zero_()
-        rows = (root[:, None] * right[:rank]).reshape(rank, co, 1, kw)
-        self.horizontal.weight[:, :rank] = rows.transpose(0, 1)
+        self.horizontal.weight[:, :rank] = rows.reshape(co, kw, rank).transpose(1, 2)[:, :, None]
         if conv.bias is not None and self.horizontal.bias is not None:
             self.horizontal.bias.copy_(conv.bias)
         if inputs is not None:

@@ -1,4 +1,4 @@
-"""Batches: a split on its device, given out normalised, shuffled and augmented. Knows no network.
+"""Batches: a split on its device, given out normalised, and in which order. Knows no network.
 
 Shapes: N images of a split, B of a batch, S side in pixels; images are [N, 3, S, S].
 """
@@ -10,8 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from pareconv.search.data.augment import augment as random_views
-from pareconv.search.spec import Augment, Triple
+from pareconv.search.spec import Triple
 
 Batch = tuple[Tensor, Tensor]  # float32 [B, 3, S, S] normalised, int64 [B]
 
@@ -81,21 +80,19 @@ def batch_sizes(images_total: int, batch_size: int) -> list[int]:
     return [batch_size] * num_full + [rest] * (rest > 0)
 
 
-def train_batches(
-    split: Split, batch_size: int, *, images_total: int, augment: Augment, seed: int
-) -> Iterator[Batch]:
-    """Shuffled epoch after epoch until exactly `images_total` images were given.
+def shuffled(images_total: int, pool: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Numbers (int64 [B], on the CPU) of the views of each batch, `images_total` of them in all.
 
-    Batches run on over the end of an epoch; their sizes are those of `batch_sizes`.
+    They come from the first `pool` views, epoch after epoch in an order of its own; batches run on
+    over the end of an epoch. Their sizes are those of `batch_sizes`.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
     for size in batch_sizes(images_total, batch_size):
         while len(order) < size:
-            order = torch.cat([order, torch.randperm(len(split), generator=generator)])
-        chosen, order = order[:size].to(split.images.device), order[size:]
-        images = normalize(split.images[chosen], split.mean, split.std)
-        yield random_views(images, augment, generator), split.labels[chosen]
+            order = torch.cat([order, torch.randperm(pool, generator=generator)])
+        yield order[:size]
+        order = order[size:]
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[Batch]:

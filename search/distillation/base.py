@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from pareconv.search.answers import Answer
 from pareconv.search.spec import Distill
 
 
@@ -22,14 +23,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one training batch of B images and K classes shows: logits [B, K], labels [B].
+    """What one training batch of B images shows: the student's answer and labels [B].
 
-    `teacher` is there when the method asks for it (`needs_teacher`), without a gradient.
+    The teacher's is there when the method asks for it (`needs_teacher`), without a gradient; both
+    have features when it asks for those (`needs_features`).
     """
 
-    student: Tensor
+    student: Answer
     labels: Tensor
-    teacher: Tensor | None = None
+    teacher: Answer | None = None
 
 
 class Method(ABC):
@@ -41,6 +43,7 @@ class Method(ABC):
     source: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     needs_teacher: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

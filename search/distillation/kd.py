@@ -36,12 +36,12 @@ class LogitDistillation(Method):
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
         assert lesson.teacher is not None  # needs_teacher
         divergence = F.kl_div(
-            F.log_softmax(lesson.student / self.temperature, dim=1),
-            F.log_softmax(lesson.teacher / self.temperature, dim=1),
+            F.log_softmax(lesson.student.logits / self.temperature, dim=1),
+            F.log_softmax(lesson.teacher.logits / self.temperature, dim=1),
             reduction="batchmean",
             log_target=True,
         )
         return {
-            "labels": (1 - self.alpha) * F.cross_entropy(lesson.student, lesson.labels),
+            "labels": (1 - self.alpha) * F.cross_entropy(lesson.student.logits, lesson.labels),
             "teacher": self.alpha * self.temperature**2 * divergence,
         }

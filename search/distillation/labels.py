@@ -28,4 +28,4 @@ class Labels(Method):
         return cls()
 
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
-        return {"labels": F.cross_entropy(lesson.student, lesson.labels)}
+        return {"labels": F.cross_entropy(lesson.student.logits, lesson.labels)}

@@ -1,6 +1,7 @@
 """Every distillation method by name: one dict, filled by one list."""
 
 from pareconv.search.distillation.base import Method
+from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
 
@@ -15,7 +16,7 @@ def registered(*methods: type[Method]) -> dict[str, type[Method]]:
     return named
 
 
-METHODS = registered(LogitDistillation, Labels)
+METHODS = registered(FeatureDistillation, LogitDistillation, Labels)
 
 
 def method(name: str) -> type[Method]:

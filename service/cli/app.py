@@ -2,7 +2,7 @@
 
 import typer
 
-from pareconv.service.cli import doctor, jobs, serving, submission, watching
+from pareconv.service.cli import doctor, jobs, libraries, serving, submission, watching
 from pareconv.service.cli.connection import DEFAULT_SERVER, GlobalServer
 from pareconv.service.cli.failures import EPILOG, Commands
 
@@ -14,6 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
+shelf = typer.Typer(invoke_without_command=True)
 database = typer.Typer(help="The database.", no_args_is_help=True)
 
 
@@ -39,6 +40,9 @@ _COMMANDS = (
 
 for _panel, _command in _COMMANDS:
     app.command(rich_help_panel=_panel)(_command)
+shelf.callback()(libraries.libraries)
+shelf.command("front")(libraries.front)
+app.add_typer(shelf, name="libraries", rich_help_panel="Jobs")
 database.command("upgrade")(serving.upgrade)
 app.add_typer(database, name="db", rich_help_panel="This machine")
 

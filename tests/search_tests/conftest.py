@@ -1,17 +1,40 @@
 """Real digits, a small network, and a small search space by hand, for the tests of the search."""
 
 import os
+import threading
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
 from pareconv.models.cost_table import Cost, CostTable
-from pareconv.models.plan import KEEP, Option
+from pareconv.models.graph import canonical
+from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.data.batches import Split, statistics
 from pareconv.search.data.digits import load
 from pareconv.search.data.images import Images
+from pareconv.search.data.views import Views
+from pareconv.search.distillation.labels import Labels
+from pareconv.search.resolving import resolve
+from pareconv.search.spec import JobSpec
+from pareconv.search.stores import Stores
+from pareconv.search.training import Recipe, Training
+from pareconv.search.workbench import Workbench, lay_out
+from pareconv.search.worker import Worker
+from pareconv.storage.candidates import CandidateState
+from pareconv.storage.settings import Settings
+
+SPEC = {
+    "name": "digits",
+    "teacher": {"architecture": "cifar_resnet8"},
+    "dataset": {"source": "digits"},
+    "budget": {"flops": 800},
+    "search": {"trials": 6, "repeats": 0},
+    "finish": {"finalists": 2},
+}
+LOSSES = {"ghost": 0.01, "shift": 0.02, "svd": 0.04}
+A_HASH = "0" * 64
 
 
 @pytest.fixture(autouse=True)
@@ -38,24 +61,57 @@ def digit_splits(digits) -> tuple[Split, Split]:
     )
 
 
-@pytest.fixture
-def small_network() -> Callable[[int], nn.Module]:
-    """Makes networks of two convolutions for 10 classes from a seed."""
+def make_network(seed: int = 0) -> fx.GraphModule:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            nn.Conv2d(3, 12, 3, padding=1, bias=False),
+            nn.BatchNorm2d(12),
+            nn.ReLU(),
+            nn.Conv2d(12, 24, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(24),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(96, 10),
+        )
+    return canonical(network)
 
-    def make(seed: int = 0) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return nn.Sequential(
-                nn.Conv2d(3, 12, 3, padding=1, bias=False),
-                nn.BatchNorm2d(12),
-                nn.ReLU(),
-                nn.Conv2d(12, 24, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(24),
-                nn.ReLU(),
-                nn.AdaptiveAvgPool2d(2),
-                nn.Flatten(),
-                nn.Linear(96, 10),
-            )
+
+@pytest.fixture
+def small_network() -> Callable[[int], fx.GraphModule]:
+    """Makes networks of two convolutions for 10 classes from a seed."""
+    return make_network
+
+
+@pytest.fixture(scope="session")
+def taught_weights(digits) -> dict[str, Tensor]:
+    """Of a small network that knows most of the digits."""
+    split = Split(digits.train_images, digits.train_labels, *statistics(digits.train_images))
+    network, views = make_network(9), Views(split, "crop", 0)
+    recipe = Recipe(images=9000, pool=9000, batch_size=64, lr=0.1, weight_decay=5e-4, seed=0)
+    Training(network, views, None, Labels(), recipe).run()
+    return network.state_dict()
+
+
+@pytest.fixture
+def new_bench(digits, taught_weights) -> Callable[..., Workbench]:
+    """Makes workbenches of that network, with parts of the spec changed."""
+
+    def make(**changes) -> Workbench:
+        spec = JobSpec.model_validate(
+            {
+                "teacher": {"architecture": "cifar_resnet8"},  # a name; the network is given
+                "dataset": {"source": "digits", "image_size": 8},
+                "budget": {"flops": "50%"},
+                "library": {"rungs": 1, "images": 128, "score_images": 64},
+                "device": "cpu",
+            }
+            | changes
+        )
+        network = make_network()
+        network.load_state_dict(taught_weights)
+        return lay_out(resolve(spec, digits), network, digits)
 
     return make
 
@@ -73,3 +129,168 @@ def table() -> CostTable:
         Option.of("svd", ratio=0.25): Cost(flops=-240, params=-200),
     }
     return CostTable(Cost(1000, 900), dict.fromkeys(("a", "b", "c"), changes))
+
+
+def accuracy_of(plan):
+    return 0.9 - sum(LOSSES[option.operator] for option in Plan.from_json(plan).values())
+
+
+class Scripted:
+    """An executor that answers by formula, in no time. `on_trial` may raise for a plan, or take its
+    time; `measured` may answer a trial otherwise.
+    """
+
+    def __init__(self, table):
+        self.table = table
+        self.built = []
+        self.tried = []
+        self.finished = []
+        self.on_trial = self.on_finish = self.on_profile = self.on_library = lambda *_: None
+        self.measured = lambda payload: {}
+
+    def call(self, task, payload, *, timeout_seconds=None, on_event=None, poll=None):
+        poll()
+        return getattr(self, task)(payload, on_event, poll)
+
+    def profile(self, payload, on_event, poll):
+        self.on_profile()
+        spec = JobSpec.model_validate(payload["spec"])
+        on_event({"type": "inspected", "blocks": 3})
+        on_event({"type": "progress", "done": 0.5, "loss": 1.0})
+        teacher = self.table.teacher.to_json() | {
+            "accuracy": 0.9,
+            "accuracy_stderr": 0.01,
+            "test_accuracy": None,
+        }
+        return {
+            "resolved": spec.to_json(),
+            "profile": {
+                "teacher": teacher,
+                "budget": {"flops": spec.budget.flops, "params": spec.budget.params},
+                "blocks": [{"name": name} for name in self.table.changes],
+                "table": self.table.to_json(),
+                "weights": A_HASH,
+                "data": A_HASH,
+                "versions": dict.fromkeys(LOSSES, 1),
+            },
+        }
+
+    def library(self, payload, on_event, poll):
+        table = CostTable.from_json(payload["table"])
+        for each in payload["wanted"]:
+            self.on_library(each, poll)
+            option = Option.parse(each["option"])
+            score = LOSSES[option.operator]
+            entry = {
+                "block": each["block"],
+                "option": each["option"],
+                "version": 1,
+                "rungs": 2,
+                "settled": False,
+                "images": 100,
+                "loss": 2 * score,
+                "score": score,
+                "score_stderr": 0.001,
+                "score_images": 64,
+                **table.change(each["block"], option).to_json(),
+                "weights": A_HASH,
+            }
+            on_event({"type": "entries", "entries": [entry], "compute": 10.0})
+            self.built.append((each["block"], each["option"]))
+        on_event({"type": "progress", "done": 1.0})
+        return {}
+
+    def evaluate(self, payload, on_event, poll):
+        plan = payload["plan"]
+        self.tried.append(plan)
+        self.on_trial(plan, poll)
+        return {
+            "accuracy": accuracy_of(plan),
+            "accuracy_stderr": 0.01,
+            "loss": 0.5,
+            "seconds": 0.1,
+            "images": 100,
+            "compute": 300.0,
+            "rungs": [],
+            "checkpoint": A_HASH,
+            "reason": None,
+        } | self.measured(payload)
+
+    def test_teacher(self, payload, on_event, poll):
+        return {"test_accuracy": 0.88}
+
+    def finish(self, payload, on_event, poll):
+        self.finished.append(payload["plan"])
+        self.on_finish(payload["plan"])
+        on_event({"type": "progress", "done": 1.0, "loss": 0.1})
+        file = {"format": "onnx", "sha256": A_HASH, "size_bytes": 10, "difference": 0.0}
+        accuracy = accuracy_of(payload["plan"])
+        return {
+            "finish_accuracy": accuracy,
+            "test_accuracy": accuracy,
+            "compute": 5000.0,
+            "artifacts": [file],
+        }
+
+
+class Home:
+    """Stores in a temporary home, workers over them, and what has become of one job."""
+
+    accuracy_of = staticmethod(accuracy_of)
+
+    def __init__(self, folder, table):
+        self.settings = Settings(home=folder, database_url=None, artifacts_url=None)
+        self.stores = Stores.open(self.settings)
+        self.table = table
+        self.workers = []
+
+    def worker(self, **script):
+        executor = Scripted(self.table)
+        for name, answer in script.items():
+            setattr(executor, name, answer)
+        worker = Worker(self.settings, executor, threading.Event())
+        self.workers.append(worker)
+        return worker, executor
+
+    def submit(self, **changes):
+        self.id = self.stores.jobs.create(SPEC | changes, name="digits")[0].id
+        return self.id
+
+    @property
+    def job(self):
+        return self.stores.jobs.get(self.id)
+
+    @property
+    def candidates(self):
+        return self.stores.candidates.all(self.id)
+
+    @property
+    def events(self):
+        return self.stores.events.page(self.id)
+
+    def plans(self, state=CandidateState.COMPLETE):
+        return [Plan.from_json(each.plan) for each in self.candidates if each.state is state]
+
+    def close(self):
+        for worker in self.workers:
+            worker._stores.database.close()
+        self.stores.database.close()
+
+
+@pytest.fixture
+def new_home(tmp_path, table):
+    """Makes homes, each with a database of its own."""
+    homes = []
+
+    def make():
+        homes.append(Home(tmp_path / f"home{len(homes)}", table))
+        return homes[-1]
+
+    yield make
+    for home in homes:
+        home.close()
+
+
+@pytest.fixture
+def home(new_home):
+    return new_home()

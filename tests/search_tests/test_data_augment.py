@@ -1,13 +1,18 @@
 import pytest
 import torch
 
-from pareconv.search.data.augment import augment
+from pareconv.search.data.augment import Moves, move
 
 KINDS = ["none", "crop", "crop-flip"]
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def augment(images, kind, generator):
+    """Each image of the batch moved at random."""
+    return move(images, Moves.draw(kind, len(images), images.shape[-1], generator))
 
 
 def shifted(image, down, right, padding):
@@ -88,3 +93,10 @@ def test_the_input_is_left_alone(images):
     before = images.clone()
     augment(images, "crop-flip", generator())
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_is_moved_alike_in_any_company(images, kind):
+    moves = Moves.draw(kind, len(images), 16, generator())
+    chosen = torch.tensor([9, 3, 60])
+    assert torch.equal(move(images[chosen], moves[chosen]), move(images, moves)[chosen])

@@ -8,9 +8,10 @@ from pareconv.search.data.batches import (
     batch_sizes,
     eval_batches,
     normalize,
+    shuffled,
     statistics,
-    train_batches,
 )
+from pareconv.search.data.views import Views
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 
@@ -21,6 +22,13 @@ def split():
     numbers = torch.arange(10)
     images = numbers.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
     return Split(images, numbers, MEAN, STD)
+
+
+def train_batches(split, batch_size, *, images_total, augment="none", seed=0):
+    """Views of the split in the order that training shows them, each pass through it shuffled."""
+    views = Views(split, augment, seed)
+    for numbers in shuffled(images_total, images_total, batch_size, seed):
+        yield views[numbers]
 
 
 def labels_of(batches):
@@ -90,25 +98,29 @@ def test_a_total_or_batch_below_two_is_refused(images_total, batch_size):
 
 
 def test_training_gives_exactly_the_images_asked_for(split):
-    given = labels_of(train_batches(split, 4, images_total=27, augment="none", seed=0))
+    given = labels_of(train_batches(split, 4, images_total=27))
     assert [len(labels) for labels in given] == [4] * 6 + [3]
 
 
-def test_every_epoch_gives_every_image_once_in_a_new_order(split):
-    given = labels_of(train_batches(split, 4, images_total=30, augment="none", seed=0))
-    flat = [label for labels in given for label in labels]
+def test_every_epoch_gives_every_view_of_the_pool_once_in_a_new_order():
+    flat = torch.cat(list(shuffled(30, 10, 4, seed=0))).tolist()
     epochs = [flat[:10], flat[10:20], flat[20:]]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+def test_a_pool_as_large_as_the_training_shows_every_image_equally_often(split):
+    given = labels_of(train_batches(split, 4, images_total=30))
+    assert sorted(label for labels in given for label in labels) == sorted([*range(10)] * 3)
+
+
 def test_a_batch_may_be_larger_than_the_split(split):
-    (labels,) = labels_of(train_batches(split, 20, images_total=20, augment="none", seed=0))
+    (labels,) = labels_of(train_batches(split, 20, images_total=20))
     assert sorted(labels) == sorted([*range(10), *range(10)])
 
 
 def test_images_and_labels_stay_together_and_normalised(split):
-    for images, labels in train_batches(split, 4, images_total=12, augment="none", seed=0):
+    for images, labels in train_batches(split, 4, images_total=12):
         assert torch.equal(images, normalize(split.images[labels], MEAN, STD))
 
 

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
+from pareconv.search.answers import Answer
 from pareconv.search.distillation.base import Lesson, Method
+from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.registry import METHODS, method, registered
 from pareconv.search.spec import Distill
@@ -13,10 +15,25 @@ EVERY = pytest.mark.parametrize("name", sorted(METHODS))
 
 @pytest.fixture
 def lesson():
+    """Eight images of five classes, with the features of two stages."""
     generator = torch.Generator().manual_seed(0)
-    student = torch.randn(8, 5, generator=generator).requires_grad_(True)
-    teacher = 3 * torch.randn(8, 5, generator=generator)
-    return Lesson(student, torch.randint(0, 5, (8,), generator=generator), teacher)
+
+    def answer(scale):
+        shapes = (8, 5), (8, 4, 6, 6), (8, 6, 3, 3)
+        logits, *features = (scale * torch.randn(shape, generator=generator) for shape in shapes)
+        return Answer(logits, tuple(features))
+
+    student = through(answer(1), lambda part: part.requires_grad_(True))
+    return Lesson(student, torch.randint(0, 5, (8,), generator=generator), answer(3))
+
+
+def through(answer, change):
+    return Answer(change(answer.logits), tuple(map(change, answer.features)))
+
+
+def lesson_of(student, labels, teacher):
+    """A lesson of logits alone."""
+    return Lesson(Answer(student, ()), labels, Answer(teacher, ()))
 
 
 def by_default(name) -> Method:
@@ -41,8 +58,12 @@ def test_terms_are_named_finite_scalars(name, lesson):
 @EVERY
 def test_the_loss_teaches_the_student(name, lesson):
     total(by_default(name).terms(lesson)).backward()
-    assert lesson.student.grad.isfinite().all()
-    assert lesson.student.grad.abs().sum() > 0
+    taught = [lesson.student.logits]
+    if METHODS[name].needs_features:
+        taught += lesson.student.features
+    for part in taught:
+        assert part.grad.isfinite().all()
+        assert part.grad.abs().sum() > 0
 
 
 @EVERY
@@ -50,7 +71,10 @@ def test_following_the_gradient_lowers_the_loss(name, lesson):
     taught = by_default(name)
     before = total(taught.terms(lesson))
     before.backward()
-    moved = (lesson.student - 0.1 * lesson.student.grad).detach()
+    moved = through(
+        lesson.student,
+        lambda part: part.detach() - 0.1 * (0 if part.grad is None else part.grad),
+    )
     assert total(taught.terms(Lesson(moved, lesson.labels, lesson.teacher))) < before
 
 
@@ -64,21 +88,28 @@ def test_the_loss_does_not_depend_on_the_order_of_the_batch(name, lesson):
 
 @EVERY
 def test_the_loss_is_a_mean_over_the_batch(name, lesson):
-    twice = Lesson(*(torch.cat([part, part]) for part in _parts(lesson)))
+    twice = Lesson(
+        through(lesson.student, lambda part: torch.cat([part, part])),
+        torch.cat([lesson.labels, lesson.labels]),
+        through(lesson.teacher, lambda part: torch.cat([part, part])),
+    )
     taught = by_default(name)
     torch.testing.assert_close(total(taught.terms(twice)), total(taught.terms(lesson)))
 
 
 @EVERY
 def test_extreme_logits_stay_finite(name, lesson):
-    extreme = Lesson(lesson.student * 1e4, lesson.labels, lesson.teacher * 1e4)
+    student, teacher = (
+        through(answer, lambda part: 1e4 * part) for answer in (lesson.student, lesson.teacher)
+    )
+    extreme = Lesson(student, lesson.labels, teacher)
     assert total(by_default(name).terms(extreme)).isfinite()
 
 
 @EVERY
 def test_a_method_that_needs_no_teacher_ignores_it(name, lesson):
     taught = by_default(name)
-    other = Lesson(lesson.student, lesson.labels, -lesson.teacher)
+    other = Lesson(lesson.student, lesson.labels, through(lesson.teacher, torch.neg))
     is_same = bool(total(taught.terms(other)) == total(taught.terms(lesson)))
     assert is_same is not taught.needs_teacher
 
@@ -126,13 +157,13 @@ def test_kd_is_the_formula_of_the_paper(temperature, alpha, lesson):
         expected_labels -= math.log(softmax(own, 1)[label]) / len(labels)
         pairs = zip(softmax(shown, temperature), softmax(own, temperature), strict=True)
         expected_teacher += sum(p * math.log(p / q) for p, q in pairs) / len(labels)
-    terms = taught.terms(Lesson(*(_double(part) for part in _parts(lesson))))
+    terms = taught.terms(lesson_of(*(_double(part) for part in _parts(lesson))))
     assert float(terms["labels"]) == pytest.approx((1 - alpha) * expected_labels)
     assert float(terms["teacher"]) == pytest.approx(alpha * temperature**2 * expected_teacher)
 
 
 def test_kd_has_nothing_to_teach_a_student_that_agrees(lesson):
-    agreeing = Lesson(lesson.teacher + 7, lesson.labels, lesson.teacher)
+    agreeing = lesson_of(lesson.teacher.logits + 7, lesson.labels, lesson.teacher.logits)
     assert float(by_default("kd").terms(agreeing)["teacher"]) == pytest.approx(0, abs=1e-5)
 
 
@@ -140,15 +171,32 @@ def test_the_weight_of_soft_labels_hardly_depends_on_the_temperature(lesson):
     """What the factor T^2 is for: without it the gradient would fall with 1 / T^2."""
     norms = []
     for temperature in (5.0, 50.0):
-        student = lesson.student.detach().clone().requires_grad_(True)
+        student = lesson.student.logits.detach().clone().requires_grad_(True)
         taught = LogitDistillation(temperature=temperature, alpha=1.0)
-        total(taught.terms(Lesson(student, lesson.labels, lesson.teacher))).backward()
+        total(taught.terms(lesson_of(student, lesson.labels, lesson.teacher.logits))).backward()
         norms.append(float(student.grad.norm()))
     assert 0.5 < norms[0] / norms[1] < 2
 
 
+def test_features_are_compared_relative_to_the_teachers(lesson):
+    """One stage is the teacher's, the other is off by half of it."""
+    shown = through(lesson.teacher, lambda part: part)
+    own = Answer(shown.logits, (shown.features[0], 1.5 * shown.features[1]))
+    terms = FeatureDistillation.from_spec(Distill(beta=10)).terms(Lesson(own, lesson.labels, shown))
+    assert float(terms["features"]) == pytest.approx(10 * (0 + 0.25) / 2)
+
+
+def test_features_are_learnt_beside_the_logits(lesson):
+    """A stage that is silent in the teacher divides nothing by zero."""
+    silent = Answer(lesson.teacher.logits, tuple(map(torch.zeros_like, lesson.teacher.features)))
+    terms = by_default("features").terms(Lesson(lesson.student, lesson.labels, silent))
+    alone = by_default("kd").terms(Lesson(lesson.student, lesson.labels, silent))
+    assert terms["features"].isfinite()
+    assert all(torch.equal(terms[name], value) for name, value in alone.items())
+
+
 def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown method 'attention'; known: kd, labels"):
+    with pytest.raises(ValueError, match=r"unknown method 'attention'; known: features, kd, labels"):
         method("attention")
 
 
@@ -158,7 +206,8 @@ def test_two_methods_of_one_name_are_an_error():
 
 
 def _parts(lesson):
-    return lesson.student.detach(), lesson.labels, lesson.teacher
+    """Logits and labels."""
+    return lesson.student.logits.detach(), lesson.labels, lesson.teacher.logits
 
 
 def _double(part):

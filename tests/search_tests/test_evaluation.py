@@ -77,8 +77,8 @@ def test_recalibration_gives_the_statistics_of_the_images(
     network = small_network().train()
     recalibrate(network, split)
     with torch.no_grad():
-        seen = network[0](normalize(split.images, split.mean, split.std))
-    norm = network[1]
+        conv, norm = network.get_submodule("0"), network.get_submodule("1")
+        seen = conv(normalize(split.images, split.mean, split.std))
     deviation = seen.var((0, 2, 3)).sqrt()
     shift = (norm.running_mean - seen.mean((0, 2, 3))).abs() / deviation
     assert shift.max() < 0.01
@@ -99,11 +99,12 @@ def test_recalibration_forgets_what_was_there_before(small_network, digit_splits
 
 def test_recalibration_leaves_weights_momentum_and_eval_mode(small_network, digit_splits):
     network = small_network().train()
-    network[1].momentum = 0.03
+    norm = network.get_submodule("1")
+    norm.momentum = 0.03
     weights = [parameter.clone() for parameter in network.parameters()]
     recalibrate(network, digit_splits[1])
     assert not any(module.training for module in network.modules())
-    assert network[1].momentum == 0.03
+    assert norm.momentum == 0.03
     assert all(map(torch.equal, weights, network.parameters()))
 
 

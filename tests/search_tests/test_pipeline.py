@@ -24,7 +24,8 @@ SPEC = {
     },
     "dataset": {"source": "digits", "image_size": 8},
     "budget": {"flops": "60%", "params": "70%"},
-    "search": {"trials": 4},
+    "library": {"rungs": 1, "images": 128, "score_images": 64},
+    "search": {"trials": 4, "stop_early": False},
     "distill": {"epochs": 0.5},
     "finish": {"finalists": 1, "epochs": 2},
     "seed": 3,
@@ -88,6 +89,9 @@ def test_everything_tried_is_within_both_budgets(outcome):
 
 def test_the_spec_comes_back_resolved(outcome):
     resolved = outcome.job.resolved
+    for part in ("distill", "finish"):  # its learning rate depends on the student
+        assert resolved[part].pop("lr") == "auto"
+    assert "auto" not in json.dumps(resolved["library"])
     assert "auto" not in json.dumps(resolved["distill"] | resolved["dataset"])
     assert resolved["search"]["sampler"] == "tpe"
     assert resolved["teacher"]["num_classes"] == 10

@@ -5,7 +5,7 @@ import pytest
 
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
-from pareconv.search.proposals import Problem, Proposer, first_plans, repaired
+from pareconv.search.proposals import Problem, Proposer, repaired, uniform_plans
 
 GHOST, SHIFT, SVD = Option.of("ghost"), Option.of("shift"), Option.of("svd", ratio=0.25)
 
@@ -42,7 +42,7 @@ def accuracy_of(plan):
 
 def search(problem, trials, history=()):
     """Go on from a history until so many plans were tried; all plans in order."""
-    proposer, tried = Proposer(problem), []
+    proposer, tried = Proposer(problem, uniform_plans(problem)), []
     for plan in history:
         proposer.observe(plan, accuracy_of(plan))
         tried.append(plan)
@@ -71,11 +71,23 @@ def test_every_proposal_is_new_changes_something_and_is_within_every_budget(
     assert all(within(plan, problem) for plan in plans)
 
 
+def test_given_plans_come_first_as_far_as_they_were_not_tried(problem_with):
+    first = [Plan({"a": SVD, "b": GHOST}), Plan({"b": SVD, "c": SVD}), Plan({"a": SVD, "c": SVD})]
+    proposer, tried = Proposer(problem_with(), first), {first[1]}
+    found = []
+    for number in range(4):
+        found.append(proposer.propose(number, tried))
+        tried.add(found[-1])
+    assert found[:2] == [first[0], first[2]]
+    assert found[2] not in first
+
+
 def test_a_plan_that_was_tried_is_not_proposed_again_even_if_nothing_was_learnt_of_it(
     problem_with,
 ):
     """A failed candidate was tried, and teaches nothing."""
-    proposer, tried = Proposer(problem_with()), set()
+    problem = problem_with()
+    proposer, tried = Proposer(problem, uniform_plans(problem)), set()
     for number in range(12):
         plan = proposer.propose(number, tried)
         assert plan not in tried
@@ -104,7 +116,7 @@ def test_who_observes_the_same_history_goes_on_as_if_never_interrupted(done, pro
 
 def test_what_was_observed_changes_what_is_proposed(problem_with):
     problem = problem_with(trials=14)
-    good, bad = Proposer(problem), Proposer(problem)
+    good, bad = Proposer(problem, []), Proposer(problem, [])
     history = search(problem, 12)
     for plan in history:
         good.observe(plan, accuracy_of(plan))
@@ -116,7 +128,7 @@ def test_what_was_observed_changes_what_is_proposed(problem_with):
 
 
 def test_asking_again_gives_the_same_proposal(problem_with):
-    proposer, tried = Proposer(problem_with(trials=1)), {Plan({"a": SVD, "b": SVD})}
+    proposer, tried = Proposer(problem_with(trials=1), []), {Plan({"a": SVD, "b": SVD})}
     assert proposer.propose(3, tried) == proposer.propose(3, tried)
 
 
@@ -140,11 +152,11 @@ def test_there_is_none_when_each_budget_can_be_reached_but_not_both(problem_with
         {"a": {KEEP: Cost(), GHOST: Cost(-60, -20), SHIFT: Cost(-20, -60)}},
     )
     problem = problem_with(table=table, limits={"flops": 50, "params": 50})
-    assert Proposer(problem).propose(0, set()) is None
+    assert Proposer(problem, []).propose(0, set()) is None
 
 
 def test_the_first_plans_are_uniform_and_use_the_budget(problem_with):
-    plans = first_plans(problem_with(limits={"flops": 500}))
+    plans = uniform_plans(problem_with(limits={"flops": 500}))
     assert plans[0] == Plan(dict.fromkeys("abc", GHOST))
     assert [set(plan.values()) for plan in plans] == [{GHOST}, {SVD}]
 
@@ -154,12 +166,12 @@ def test_the_first_plans_take_the_mildest_setting_that_fits(problem_with):
                 (0.1, 0.3, 0.5, 0.7)}  # fmt: skip
     table = CostTable(Cost(100, 100), {"a": {KEEP: Cost(), **settings}})
     problem = problem_with(table=table, limits={"flops": 60})
-    assert first_plans(problem) == [Plan({"a": Option.of("svd", ratio=0.5)})]
+    assert uniform_plans(problem) == [Plan({"a": Option.of("svd", ratio=0.5)})]
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 5, 8, 100])
 def test_the_first_plans_take_at_most_half_of_the_trials(trials, problem_with):
-    plans = first_plans(problem_with(limits={"flops": 900}, trials=trials))
+    plans = uniform_plans(problem_with(limits={"flops": 900}, trials=trials))
     assert len(plans) == min(trials // 2, 3)
 
 

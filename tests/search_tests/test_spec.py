@@ -42,7 +42,8 @@ def accepted(path, value):
 def test_teacher_dataset_and_budget_make_a_job():
     spec = JobSpec.model_validate(MINIMAL)
     assert (spec.search.trials, spec.search.objectives) == (60, ("accuracy", "flops"))
-    assert (spec.distill.method, spec.distill.temperature, spec.distill.alpha) == ("kd", 4.0, 0.9)
+    assert spec.distill.method == spec.finish.method == "features"
+    assert (spec.distill.temperature, spec.distill.alpha, spec.distill.beta) == (4.0, 0.9, 100.0)
     assert (spec.finish.epochs, spec.finish.finalists) == (20.0, 3)
     assert spec.finish.formats == ["pt2", "onnx", "safetensors"]
     assert (spec.seed, spec.device, spec.teacher.weights) == (0, "auto", None)
@@ -172,11 +173,20 @@ BOUNDS = [
     ("dataset.validation_fraction", [0.0, 0.0009, 0.51, 1], [0.001, 0.5, "auto"]),
     ("search.trials", [0, -3, 100_001], [1, 100_000]),
     ("search.time_limit_s", [0, -1], [0.5, None]),
+    ("search.repeats", [-1, 11], [0, 10]),
+    ("search.patience", [0, -1], [1, None]),
+    ("library.rungs", [-1, 11], [0, 10]),
+    ("library.images", [1, 10**8 + 1], [2, 10**8]),
+    ("library.batch_size", [1, 8193], [2, 8192, "auto"]),
+    ("library.lr", [0.0, -0.1, 10.1], [1e-6, 10.0, "auto"]),
+    ("library.score_images", [15, 10**6 + 1], [16, 10**6]),
     ("distill.epochs", [0, 1000.1], [0.001, 1000]),
     ("distill.batch_size", [1, 8193], [2, 8192, "auto"]),
     ("distill.lr", [0, 0.0, -0.1, 11, 10.1], [1e-6, 10, "auto"]),
     ("distill.temperature", [0, 100.1], [0.1, 100]),
     ("distill.alpha", [-0.1, 1.1], [0, 1]),
+    ("distill.beta", [-0.1, 1e6 + 1], [0, 1e6]),
+    ("distill.views", [1, 0, -5], [2, 10**7, "auto"]),
     ("finish.epochs", [0, 1000.1], [0.1, 1000]),
     ("finish.batch_size", [1, 8193], [2, 8192]),
     ("finish.finalists", [-1, 51], [0, 50]),
@@ -220,6 +230,11 @@ def test_within_its_bounds_a_value_is_kept(path, value):
 )
 def test_what_is_not_among_the_choices_is_refused(path, value):
     refusal(path, value)
+
+
+def test_a_job_may_do_without_a_library():
+    assert JobSpec.model_validate(MINIMAL).library is not None
+    assert accepted("library", None) is None
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:12"])

@@ -5,6 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pareconv.search.answers import Answers
+from pareconv.search.data.views import Views
 from pareconv.search.distillation.base import Method
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
@@ -12,9 +14,10 @@ from pareconv.search.distillation.registry import METHODS
 from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate
 from pareconv.search.spec import Distill
-from pareconv.search.training import Recipe, train
+from pareconv.search.training import Recipe, Training
 
 CHANCE = 0.1
+TAPS = ["_2", "_5"]  # the outputs of the two blocks
 KD = LogitDistillation(temperature=4.0, alpha=0.9)
 
 
@@ -36,7 +39,7 @@ class Counting(Method):
     def terms(self, lesson):
         self.sizes.append(len(lesson.labels))
         self.teachers.append(lesson.teacher)
-        return {"labels": F.cross_entropy(lesson.student, lesson.labels)}
+        return {"labels": F.cross_entropy(lesson.student.logits, lesson.labels)}
 
 
 def recipe(**changes):
@@ -45,10 +48,21 @@ def recipe(**changes):
         "batch_size": 64,
         "lr": 0.1,
         "weight_decay": 5e-4,
-        "augment": "none",
         "seed": 0,
     }
+    values |= {"pool": changes.get("images", values["images"])}
     return Recipe(**(values | changes))
+
+
+def training(student, teacher, split, method, recipe, *, augment="none", progress=None):
+    """About to teach; the order of the images and their views follow the recipe's seed."""
+    answers = Answers(teacher, TAPS) if teacher else None
+    views = Views(split, augment, recipe.seed)
+    return Training(student, views, answers, method, recipe, progress=progress)
+
+
+def train(*arguments, **options):
+    return training(*arguments, **options).run()
 
 
 def state_of(network):
@@ -94,7 +108,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(
 ):
     students = [small_network(1), small_network(1)]
     for student in students:
-        train(student, teacher, digit_splits[0], KD, recipe(images=500, augment=augment))
+        train(student, teacher, digit_splits[0], KD, recipe(images=500), augment=augment)
         torch.rand(3)  # whatever else draws random numbers between two trainings
     first, second = map(state_of, students)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -104,7 +118,7 @@ def test_another_seed_gives_other_weights(small_network, digit_splits):
     students = [small_network(1), small_network(1)]
     for seed, student in enumerate(students):
         train(student, None, digit_splits[0], Labels(), recipe(images=500, seed=seed))
-    assert not torch.equal(students[0][0].weight, students[1][0].weight)
+    assert not torch.equal(*(each.get_parameter("0.weight") for each in students))
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -148,8 +162,9 @@ def test_as_many_images_are_shown_as_the_recipe_says(
 def test_the_teachers_logits_come_without_a_gradient(small_network, digit_splits, teacher):
     counting = Counting()
     train(small_network(), teacher, digit_splits[0], counting, recipe(images=64))
-    assert counting.teachers[0].shape == (64, 10)
-    assert not counting.teachers[0].requires_grad
+    shown = counting.teachers[0]
+    assert shown.logits.shape == (64, 10)
+    assert not any(each.requires_grad for each in (shown.logits, *shown.features))
 
 
 def test_a_method_that_needs_no_teacher_is_shown_none(small_network, digit_splits, teacher):
@@ -179,3 +194,45 @@ def test_a_huge_learning_rate_is_reported_as_divergence(small_network, digit_spl
     steps = int(re.search(r"within (\d+) steps", str(caught.value))[1])
     assert 1 <= steps <= 32
     assert "lower learning rate" in str(caught.value)
+
+
+def test_training_in_parts_is_training_at_once(small_network, digit_splits, teacher):
+    """To the bit, also where somebody looks at the student in between."""
+    whole, parts = small_network(1), small_network(1)
+    train(whole, teacher, digit_splits[0], KD, recipe(images=700))
+    taught = training(parts, teacher, digit_splits[0], KD, recipe(images=700))
+    shown = []
+    for share in (0.25, 0.5, 1.0):
+        taught.run(share)
+        evaluate(parts, digit_splits[1])
+        shown.append(taught.images)
+    first, second = state_of(whole), state_of(parts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert shown == [192, 384, 700]
+
+
+def test_only_the_first_views_of_the_pool_are_shown(small_network, digit_splits, teacher):
+    """The teacher answers each once, however often it is shown."""
+    answers = Answers(teacher, TAPS)
+    views = Views(digit_splits[0], "crop", 0)
+    Training(small_network(), views, answers, KD, recipe(images=640, pool=128)).run()
+    assert answers.asked == 128
+
+
+def test_without_averaging_the_average_is_the_student(small_network, digit_splits):
+    student = small_network()
+    taught = training(student, None, digit_splits[0], Labels(), recipe(images=200))
+    taught.run()
+    assert taught.averaged is student
+
+
+def test_averaged_weights_lag_behind_and_do_not_change_the_training(small_network, digit_splits):
+    plain, student = small_network(), small_network()
+    train(plain, None, digit_splits[0], Labels(), recipe())
+    taught = training(student, None, digit_splits[0], Labels(), recipe(averaging=0.5))
+    taught.run()
+    last, averaged, first = map(state_of, (student, taught.averaged, small_network()))
+    assert all(torch.equal(last[name], value) for name, value in state_of(plain).items())
+    weight = "0.weight"
+    assert 0 < (averaged[weight] - last[weight]).norm() < (first[weight] - last[weight]).norm()
+    assert evaluate(taught.averaged, digit_splits[1]).accuracy > 3 * CHANCE

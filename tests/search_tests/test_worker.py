@@ -7,87 +7,9 @@ from sqlalchemy import update
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, OutOfMemory, TaskDied
-from pareconv.search.spec import JobSpec
-from pareconv.search.stores import Stores
-from pareconv.search.worker import Worker
 from pareconv.storage.candidates import CandidateState
 from pareconv.storage.job_states import JobStatus, Stage
-from pareconv.storage.settings import Settings
 from pareconv.storage.tables import JobRow
-
-SPEC = {
-    "name": "digits",
-    "teacher": {"architecture": "cifar_resnet8"},
-    "dataset": {"source": "digits"},
-    "budget": {"flops": 800},
-    "search": {"trials": 6},
-    "finish": {"finalists": 2},
-}
-LOSSES = {"ghost": 0.01, "shift": 0.02, "svd": 0.04}
-A_HASH = "0" * 64
-
-
-def accuracy_of(plan):
-    return 0.9 - sum(LOSSES[option.operator] for option in Plan.from_json(plan).values())
-
-
-class Scripted:
-    """An executor that answers by formula. `on_trial` may raise for a plan, or take its time."""
-
-    def __init__(self, table):
-        self.table = table
-        self.tried = []
-        self.finished = []
-        self.on_trial = self.on_finish = self.on_profile = lambda *_: None
-
-    def call(self, task, payload, *, timeout_seconds=None, on_event=None, poll=None):
-        poll()
-        return getattr(self, task)(payload, on_event, poll)
-
-    def profile(self, payload, on_event, poll):
-        self.on_profile()
-        spec = JobSpec.model_validate(payload["spec"])
-        on_event({"type": "inspected", "blocks": 3})
-        on_event({"type": "progress", "done": 0.5, "loss": 1.0})
-        teacher = self.table.teacher.to_json() | {
-            "accuracy": 0.9,
-            "accuracy_stderr": 0.01,
-            "test_accuracy": None,
-        }
-        return {
-            "resolved": spec.to_json(),
-            "profile": {
-                "teacher": teacher,
-                "budget": {"flops": spec.budget.flops, "params": spec.budget.params},
-                "blocks": [{"name": name} for name in self.table.changes],
-                "table": self.table.to_json(),
-                "weights": A_HASH,
-            },
-        }
-
-    def evaluate(self, payload, on_event, poll):
-        plan = payload["plan"]
-        self.tried.append(plan)
-        self.on_trial(plan, poll)
-        return {
-            "accuracy": accuracy_of(plan),
-            "accuracy_stderr": 0.01,
-            "loss": 0.5,
-            "seconds": 0.1,
-            "images": 100,
-            "checkpoint": A_HASH,
-        }
-
-    def test_teacher(self, payload, on_event, poll):
-        return {"test_accuracy": 0.88}
-
-    def finish(self, payload, on_event, poll):
-        self.finished.append(payload["plan"])
-        self.on_finish(payload["plan"])
-        on_event({"type": "progress", "done": 1.0, "loss": 0.1})
-        file = {"format": "onnx", "sha256": A_HASH, "size_bytes": 10, "difference": 0.0}
-        accuracy = accuracy_of(payload["plan"])
-        return {"finish_accuracy": accuracy, "test_accuracy": accuracy, "artifacts": [file]}
 
 
 def endless(plan, poll):
@@ -95,55 +17,6 @@ def endless(plan, poll):
     while True:
         poll()
         time.sleep(0.02)
-
-
-class Home:
-    """Stores in a temporary home, workers over them, and what has become of one job."""
-
-    def __init__(self, folder, table):
-        self.settings = Settings(home=folder, database_url=None, artifacts_url=None)
-        self.stores = Stores.open(self.settings)
-        self.table = table
-        self.workers = []
-
-    def worker(self, **script):
-        executor = Scripted(self.table)
-        for name, answer in script.items():
-            setattr(executor, name, answer)
-        worker = Worker(self.settings, executor, threading.Event())
-        self.workers.append(worker)
-        return worker, executor
-
-    def submit(self, **changes):
-        self.id = self.stores.jobs.create(SPEC | changes, name="digits")[0].id
-        return self.id
-
-    @property
-    def job(self):
-        return self.stores.jobs.get(self.id)
-
-    @property
-    def candidates(self):
-        return self.stores.candidates.all(self.id)
-
-    @property
-    def events(self):
-        return self.stores.events.page(self.id)
-
-    def plans(self, state=CandidateState.COMPLETE):
-        return [Plan.from_json(each.plan) for each in self.candidates if each.state is state]
-
-    def close(self):
-        for worker in self.workers:
-            worker._stores.database.close()
-        self.stores.database.close()
-
-
-@pytest.fixture
-def home(tmp_path, table):
-    home = Home(tmp_path / "home", table)
-    yield home
-    home.close()
 
 
 class Background:
@@ -191,9 +64,9 @@ def test_a_job_goes_through_its_stages_to_success(home):
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
     stages = dict.fromkeys(stage for stage, _ in seen if stage)
-    assert list(stages) == [Stage.PROFILE, Stage.SEARCH, Stage.FINISH]
+    assert list(stages) == [Stage.PROFILE, Stage.LIBRARY, Stage.SEARCH, Stage.FINISH]
     types = [event.type for event in home.events]
-    assert types == ["profiled", *["trial"] * 6, "finalist", "finalist", "succeeded"]
+    assert types == ["profiled", "library", *["trial"] * 6, "finalist", "finalist", "succeeded"]
     assert worker.work_once() is False
 
 
@@ -207,12 +80,12 @@ def test_what_was_found_is_remembered(home):
         cost = home.table.cost(Plan.from_json(each.plan))
         assert (each.flops, each.params) == (cost.flops, cost.params)
         assert each.flops + each.adds <= 800
-        assert each.accuracy == accuracy_of(each.plan)
+        assert each.accuracy == home.accuracy_of(each.plan)
     front = home.stores.candidates.front(home.id)
     best = sorted(front, key=lambda each: -each.accuracy)[:2]
     finalists = [each for each in home.candidates if each.finalist]
     assert {each.number for each in finalists} == {each.number for each in best}
-    assert all(each.test_accuracy == accuracy_of(each.plan) for each in finalists)
+    assert all(each.test_accuracy == home.accuracy_of(each.plan) for each in finalists)
     files = home.stores.artifacts.of_job(home.id)
     assert {file.number for file in files} == {each.number for each in finalists}
     assert home.job.profile["teacher"]["test_accuracy"] == 0.88
@@ -366,20 +239,19 @@ def stop_in_the_middle(worker, poll):
     poll()
 
 
-def test_budgets_that_no_plan_meets_together_are_named(tmp_path):
+def test_budgets_that_no_plan_meets_together_are_named(home):
     """Each option meets one of the two budgets."""
     options = {KEEP: Cost(), Option("svd"): Cost(-60, -10), Option("shift"): Cost(-10, -60)}
-    home = Home(tmp_path / "home", CostTable(Cost(100, 100), {"a": options}))
+    home.table = CostTable(Cost(100, 100), {"a": options})
     home.submit(budget={"flops": 50, "params": 50})
     home.worker()[0].work_once()
-    home.close()
     assert home.job.status is JobStatus.FAILED
     assert home.job.error["detail"] == (
         "no plan was found within 50 flops and 50 params; raise one budget, or allow more time"
     )
 
 
-def test_the_plans_do_not_depend_on_interruptions(home, tmp_path, table):
+def test_the_plans_do_not_depend_on_interruptions(home, new_home):
     home.submit()
     worker, _ = home.worker()
     worker.work_once()
@@ -389,14 +261,13 @@ def test_the_plans_do_not_depend_on_interruptions(home, tmp_path, table):
             broken._ending.set()
             endless(plan, poll)
 
-    other_home = Home(tmp_path / "other", table)
+    other_home = new_home()
     other_home.submit()
     broken, executor = other_home.worker(on_trial=on_trial)
     broken.work_once()
     going_on, _ = other_home.worker()
     going_on.work_once()
     assert other_home.plans() == home.plans()
-    other_home.close()
 
 
 @pytest.mark.parametrize("error", [None, Diverged("nan")])

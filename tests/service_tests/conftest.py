@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from pareconv.service.app import create_app
 from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
+from pareconv.storage.libraries import Library
 
 SPEC: dict[str, Any] = {
     "name": "digits at half the FLOPs",
@@ -81,6 +82,12 @@ CATALOG: dict[str, Any] = {
 }
 
 
+PREDICTED: list[dict[str, Any]] = [
+    {"plan": {"a": "shift"}, "score": 0.5, "flops": 300, "params": 20, "adds": 50},
+    {"plan": {"a": "svd(ratio=0.5)"}, "score": 0.1, "flops": 600, "params": 60, "adds": 0},
+]
+
+
 class FakeRunner:
     """Answers for the child process: `answers` may hold a result, an error or a function."""
 
@@ -89,6 +96,7 @@ class FakeRunner:
         self.answers: dict[str, Any] = {
             "inspect": INSPECTION,
             "catalog": CATALOG,
+            "predict": {"points": PREDICTED},
             "check_weights": {"format": "safetensors", "tensors": 3, "parameters": 100},
             "check_dataset": {"classes": ["cat", "dog"], "train": 80, "test": 20},
         }
@@ -191,6 +199,32 @@ def shared_client(tmp_path_factory, settings_in) -> Iterator[httpx.Client]:
 def stores(client) -> Stores:
     """The stores of the running server."""
     return client.app.state.stores
+
+
+@pytest.fixture
+def library(stores) -> Library:
+    """A library of three entries, one of them not scored yet, in nobody's hands."""
+    made = stores.libraries.open(
+        key="1" * 64,
+        architecture="cifar_resnet8",
+        teacher="2" * 64,
+        data="3" * 64,
+        recipe={"images": 5000},
+        teacher_cost={"flops": 1000, "params": 100, "adds": 0},
+    )
+    entry = {"version": 1, "rungs": 1, "settled": True, "images": 5000, "loss": 0.25}
+    entry |= {"flops": -400, "params": -40, "adds": 0, "weights": "4" * 64}
+    scored = {"score": 0.1, "score_stderr": 0.01, "score_images": 1000}
+    entries = [
+        entry | scored | {"block": "a", "option": "svd(ratio=0.5)"},
+        entry | scored | {"block": "a", "option": "shift", "flops": -700, "adds": 50},
+        entry | {"block": "b", "option": "shift", "settled": False},
+    ]
+    stores.libraries.claim(made.id, "w", 60)
+    stores.libraries.put(made.id, "w", entries, 2.5e4)
+    stores.libraries.set_front(made.id, "w", [{"plan": {"a": "shift"}, "score": 0.1}])
+    stores.libraries.release(made.id, "w")
+    return stores.libraries.get(made.id)
 
 
 @pytest.fixture

@@ -106,13 +106,15 @@ def finished(job, stores):
     stores.jobs.update(job, owner="w", profile=profile, stage=Stage.FINISH, progress=1.0)
     stores.events.append(job, "trial", "trial 0 is done")
     sha256, size_bytes = stores.files.put_stream(io.BytesIO(CONTENT))
-    known = {"loss": 0.3, "seconds": 1.5, "images": 80, "checkpoint": None}
+    known = {"loss": 0.3, "seconds": 1.5, "images": 80, "compute": 90.0, "rungs": []}
+    known |= {"accuracy_stderr": 0.01, "checkpoint": None}
     for number, accuracy in enumerate((0.9, 0.95)):
         plan = {"layer1.0": f"svd(ratio={accuracy})"}
         cost = (number + 1) * 3_000_000
         stores.candidates.create(job, plan, flops=cost, adds=0, params=30_000)
-        stores.candidates.complete(job, number, accuracy=accuracy, accuracy_stderr=0.01, **known)
-        stores.candidates.finish(job, number, finish_accuracy=accuracy, test_accuracy=accuracy)
+        stores.candidates.complete(job, number, accuracy=accuracy, **known)
+        finished = {"finish_accuracy": accuracy, "test_accuracy": accuracy, "compute": 900.0}
+        stores.candidates.finish(job, number, **finished)
         file = {"sha256": sha256, "size_bytes": size_bytes, "filename": f"student-{number}.onnx"}
         stores.artifacts.put(job, number, format="onnx", **file)
     stores.jobs.transition(job, JobStatus.SUCCEEDED, owner="w")
@@ -178,7 +180,8 @@ def test_a_setting_that_cannot_be_is_exit_code_2(run):
 def test_the_help_tells_the_exit_codes_and_an_example_of_every_command(run):
     assert "3 no server answers" in run("--help").stdout.replace("\n", " ")
     names = [command.callback.__name__ for command in app.registered_commands]
-    for command in [[name] for name in names] + [["db", "upgrade"]]:
+    groups = [["db", "upgrade"], ["libraries"], ["libraries", "front"]]
+    for command in [[name] for name in names] + groups:
         assert f"Example: pareconv {' '.join(command)}" in run(*command, "--help").stdout
 
 
@@ -382,6 +385,50 @@ def test_figures_are_short_and_true():
     assert plan_in_short({}) == "keep"
     assert plan_in_short({"a": "shift", "b": "svd(ratio=1)", "c": "shift"}) == "shift x2, svd(1)"
     assert age("2020-01-01T00:00:00Z").endswith(" d")
+
+
+def test_libraries_are_listed_as_a_table_and_as_json(run, library, stores):
+    row = " ".join(run("libraries").stdout.split())
+    assert f"{library.id} cifar_resnet8 1.00k 100 idle" in row
+    assert json.loads(run("libraries", "--json").stdout)["items"][0]["id"] == library.id
+    stores.libraries.claim(library.id, "w", 60)
+    assert "being built" in run("libraries").stdout
+
+
+def test_no_libraries_are_told(run):
+    assert "No libraries" in run("libraries").stdout
+
+
+def test_a_predicted_front_shows_plans_with_score_and_cost(run, library):
+    result = run("libraries", "front", library.id, "--flops", "40%")
+
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert f"Library {library.id}: predicted front within 400 FLOPs" in text
+    assert "FLOPs Adds Params Score Plan" in text
+    assert "300 35% 50 20 20% 0.5 shift" in text
+    assert "600 60% 0 60 60% 0.1 svd(0.5)" in text
+
+
+def test_a_predicted_front_as_json_is_what_the_server_says(run, library):
+    answer = json.loads(run("libraries", "front", library.id, "--params", "30", "--json").stdout)
+
+    assert answer["budget"] == {"flops": None, "params": 30}
+    assert [point["score"] for point in answer["points"]] == [0.5, 0.1]
+
+
+def test_a_budget_that_is_none_is_exit_code_2(run, library):
+    result = run("libraries", "front", library.id, "--flops", "half")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("flops: 'half' is no budget")
+
+
+def test_the_server_may_be_named_before_a_command_of_a_group(client, library, monkeypatch):
+    monkeypatch.setenv("PARECONV_SERVER", "http://127.0.0.1:9")
+    arguments = ["libraries", "--server", str(client.base_url), "front", library.id]
+
+    assert CliRunner().invoke(app, arguments).exit_code == 0
 
 
 # Watching

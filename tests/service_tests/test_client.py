@@ -175,6 +175,17 @@ def test_inspection_and_catalog(pareconv, spec):
     assert [each["name"] for each in pareconv.methods()] == ["kd"]
 
 
+def test_libraries_are_listed_shown_asked_and_deleted(pareconv, library, runner):
+    assert [each["id"] for each in pareconv.libraries()["items"]] == [library.id]
+    assert len(pareconv.library(library.id)["entries"]) == 3
+    assert pareconv.library_front(library.id, flops="40%", params=50)["budget"] == {
+        "flops": 400,
+        "params": 50,
+    }
+    pareconv.delete_library(library.id)
+    assert pareconv.libraries(limit=5)["items"] == []
+
+
 def test_trials_of_every_page(pareconv, job, stores):
     for number in range(120):
         stores.candidates.create(job, {"layer": f"svd(ratio={number})"}, flops=1, adds=0, params=1)

@@ -134,6 +134,8 @@ def test_a_wrong_method_is_405_and_says_which_would_do(client, assert_problem):
         "/jobs/x/students/0/onnx",
         "/teachers/x",
         "/datasets/..%2f..%2fetc",
+        "/libraries/x",
+        "/libraries/x/front",
     ],
 )
 def test_an_unknown_id_is_404(client, assert_problem, path):
@@ -149,6 +151,8 @@ def test_an_unknown_id_is_404(client, assert_problem, path):
         ("/jobs?cursor=../..", "cursor"),
         ("/jobs?status=sleeping", "status"),
         ("/teachers?cursor=x", "cursor"),
+        ("/libraries?cursor=x", "cursor"),
+        (f"/libraries/x/front?flops={'9' * 5000}", "flops"),
         ("/jobs/x/pareto?objectives=speed", "objectives"),
         ("/jobs/x/events?after=-1", "after"),
         ("/jobs/x/events?after=99999999999999999999", "after"),

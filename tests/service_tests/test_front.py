@@ -17,19 +17,23 @@ PROFILE = {
 }
 
 
-def add(stores, job, accuracy, *, flops, adds=0, params=50):
+RUNGS = [{"images": 40, "accuracy": 0.5, "stderr": 0.02}]
+MEASURED = {
+    "accuracy_stderr": 0.01,
+    "loss": 0.3,
+    "seconds": 1.5,
+    "images": 80,
+    "compute": 90.5,
+    "rungs": RUNGS,
+    "checkpoint": None,
+}
+
+
+def add(stores, job, accuracy, *, flops, adds=0, params=50, predicted=None):
     plan = {"layer1.0": f"svd(ratio={accuracy})"}
-    number = stores.candidates.create(job, plan, flops=flops, adds=adds, params=params).number
-    stores.candidates.complete(
-        job,
-        number,
-        accuracy=accuracy,
-        accuracy_stderr=0.01,
-        loss=0.3,
-        seconds=1.5,
-        images=80,
-        checkpoint=None,
-    )
+    cost = {"flops": flops, "adds": adds, "params": params}
+    number = stores.candidates.create(job, plan, predicted=predicted, **cost).number
+    stores.candidates.complete(job, number, accuracy=accuracy, **MEASURED)
     return number
 
 
@@ -57,10 +61,12 @@ def test_before_the_profile_the_front_is_empty_and_has_no_teacher(client, job):
 
 def test_the_front_holds_what_no_other_dominates(client, job, stores):
     stores.jobs.update(job, owner="w", profile=PROFILE)
-    add(stores, job, 0.80, flops=400)
+    add(stores, job, 0.75, flops=400, predicted=0.125)
     add(stores, job, 0.70, flops=450)  # dominated
     add(stores, job, 0.60, flops=100, adds=100, params=20)
-    stores.candidates.finish(job, 0, finish_accuracy=0.85, test_accuracy=0.84)
+    again = {"accuracy": 0.80, "accuracy_stderr": 0.005, "evaluations": 3, "compute": 200.0}
+    stores.candidates.reevaluate(job, 0, **again)
+    stores.candidates.finish(job, 0, finish_accuracy=0.85, test_accuracy=0.84, compute=900.0)
     sha = "a" * 64
     stores.artifacts.put(job, 0, format="onnx", sha256=sha, size_bytes=7, filename="student-0.onnx")
 
@@ -72,18 +78,20 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
     assert [each["trial"] for each in front["points"]] == [2, 0]
     cheap, best = front["points"]
     assert (cheap["flops_ratio"], cheap["params_ratio"], cheap["adds"]) == (0.2, 0.2, 100)
-    assert cheap["artifacts"] == []
+    assert (cheap["artifacts"], cheap["predicted"], cheap["evaluations"]) == ([], None, 1)
     assert best == {
         "trial": 0,
         "accuracy": 0.80,
-        "accuracy_stderr": 0.01,
+        "accuracy_stderr": 0.005,
+        "evaluations": 3,
+        "predicted": 0.125,
         "flops": 400,
         "flops_ratio": 0.4,
         "adds": 0,
         "params": 50,
         "params_ratio": 0.5,
         "latency_ms": None,
-        "plan": {"layer1.0": "svd(ratio=0.8)"},
+        "plan": {"layer1.0": "svd(ratio=0.75)"},
         "finalist": True,
         "finish_accuracy": 0.85,
         "test_accuracy": 0.84,
@@ -134,6 +142,11 @@ def candidate(stores, job):
     add(stores, job, 0.8, flops=100)
 
 
+def reevaluation(stores, job):
+    again = {"accuracy": 0.7, "accuracy_stderr": 0.005, "evaluations": 2, "compute": 9.0}
+    stores.candidates.reevaluate(job, add(stores, job, 0.8, flops=100), **again)
+
+
 def profile(stores, job):
     stores.jobs.update(job, owner="w", profile=PROFILE)
 
@@ -142,7 +155,7 @@ def end(stores, job):
     stores.jobs.transition(job, JobStatus.SUCCEEDED, owner="w")
 
 
-@pytest.mark.parametrize("change", [candidate, profile, end])
+@pytest.mark.parametrize("change", [candidate, reevaluation, profile, end])
 def test_whatever_the_front_shows_changes_its_tag(client, job, stores, change):
     before = etag_of(client, job)
 
@@ -178,6 +191,22 @@ def test_trials_are_listed_with_state_and_reason(client, job, stores):
     assert [each["reason"] for each in page["items"]] == [None, "the loss became NaN", None]
     assert page["items"][2]["retry_of"] == 1
     assert page["items"][0]["plan"] == {"layer1.0": "svd(ratio=0.8)"}
+
+
+def test_a_trial_tells_what_was_promised_what_it_cost_and_what_it_reached(client, job, stores):
+    add(stores, job, 0.8, flops=100, predicted=0.125)
+    stores.candidates.create(job, {}, flops=5, adds=0, params=5, predicted=0.25)
+    stores.candidates.stop(job, 1, "dominated by trial 0", accuracy=0.5, **MEASURED)
+    stores.candidates.create(job, {"a": "shift"}, flops=5, adds=0, params=5)
+
+    complete, stopped, running = client.get(f"/jobs/{job}/trials").json()["items"]
+
+    for each, predicted in ((complete, 0.125), (stopped, 0.25)):
+        assert (each["predicted"], each["compute"], each["evaluations"]) == (predicted, 90.5, 1)
+        assert each["rungs"] == RUNGS
+    assert (stopped["state"], stopped["reason"]) == ("stopped", "dominated by trial 0")
+    assert (stopped["accuracy"], stopped["images"]) == (0.5, 80)
+    assert (running["compute"], running["rungs"], running["evaluations"]) == (None, [], 0)
 
 
 def test_trials_come_in_pages(client, job, stores):

@@ -18,7 +18,15 @@ PROFILE = {
     },
     "budget": {"flops": 500, "params": None},
 }
-MEASURED = {"accuracy_stderr": 0.01, "loss": 0.3, "seconds": 1.0, "images": 80, "checkpoint": None}
+MEASURED = {
+    "accuracy_stderr": 0.01,
+    "loss": 0.3,
+    "seconds": 1.0,
+    "images": 80,
+    "compute": 100.0,
+    "rungs": [],
+    "checkpoint": None,
+}
 
 
 def submit(client, spec, **headers):
@@ -37,6 +45,7 @@ def test_a_submitted_job_is_queued_with_every_default_written_out(client, spec):
     assert job["name"] == spec["name"]
     assert job["counts"] == {"running": 0, "complete": 0, "stopped": 0, "failed": 0}
     assert job["teacher"] is job["best"] is job["error"] is job["eta_s"] is None
+    assert job["library"] is None
     assert job["spec"]["search"]["trials"] == 60
     assert set(job["links"]) == {"pareto", "trials", "events", "dashboard"}
     assert datetime.fromisoformat(job["created_at"]).tzinfo == UTC
@@ -141,17 +150,20 @@ def test_jobs_are_listed_by_status(client, spec):
         assert [each["id"] for each in found] == [id]
 
 
-def test_a_running_job_shows_what_its_worker_reported(client, spec, stores):
+def test_a_running_job_shows_what_its_worker_reported(client, spec, stores, library):
     id = submit(client, spec)["id"]
     stores.jobs.claim("w", 60)
     resolved = spec | {"device": "cpu"}
     stores.jobs.update(
         id, owner="w", stage=Stage.SEARCH, progress=0.5, resolved=resolved, profile=PROFILE
     )
+    stores.jobs.update(id, owner="w", library_id=library.id)
     for accuracy, flops in ((0.7, 300), (0.8, 400)):
         number = stores.candidates.create(id, {}, flops=flops, adds=0, params=9).number
         stores.candidates.complete(id, number, accuracy=accuracy, **MEASURED)
     stores.candidates.create(id, {}, flops=1, adds=0, params=1)
+    stores.candidates.create(id, {}, flops=1, adds=0, params=1)
+    stores.candidates.stop(id, 3, "dominated by trial 1", accuracy=0.9, **MEASURED)
 
     job = client.get(f"/jobs/{id}").json()
 
@@ -159,7 +171,8 @@ def test_a_running_job_shows_what_its_worker_reported(client, spec, stores):
     assert job["eta_s"] >= 0
     assert job["spec"] == resolved
     assert job["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
-    assert job["counts"] == {"running": 1, "complete": 2, "stopped": 0, "failed": 0}
+    assert job["counts"] == {"running": 1, "complete": 2, "stopped": 1, "failed": 0}
+    assert job["library"] == library.id
     assert job["best"] == {"trial": 1, "accuracy": 0.8, "flops": 400, "params": 9}
 
 

@@ -134,6 +134,18 @@ def test_a_deleted_upload_leaves_a_file_that_is_also_an_export(client, spec, sto
     assert client.get(f"/jobs/{job}/students/0/pt2").content == CONTENT
 
 
+def test_a_deleted_upload_leaves_a_file_that_a_library_needs(client, stores, library):
+    upload = send(client, "teacher").json()
+    entry = {"block": "a", "option": "shift", "version": 1, "rungs": 1, "settled": True}
+    entry |= {"images": 1, "loss": 0.1, "flops": -1, "params": -1, "adds": 0}
+    stores.libraries.claim(library.id, "w", 60)
+    stores.libraries.put(library.id, "w", [entry | {"weights": upload["sha256"]}], 1.0)
+
+    client.delete(f"/teachers/{upload['id']}")
+
+    assert stores.files.local_path(upload["sha256"]).read_bytes() == CONTENT
+
+
 def test_an_upload_that_an_unfinished_job_names_stays(client, spec, assert_problem, kind):
     upload = send(client, kind).json()
     section, key = {"teacher": ("teacher", "weights"), "dataset": ("dataset", "source")}[kind]

@@ -7,6 +7,7 @@ from pathlib import Path
 from pareconv.storage.candidates import CandidateStore
 from pareconv.storage.database import Database
 from pareconv.storage.jobs import JobStore
+from pareconv.storage.libraries import LibraryStore
 
 
 def claim(database: Database, owner: str) -> None:
@@ -23,6 +24,22 @@ def number(database: Database, job_id: str) -> None:
         sys.stdout.write(f"{candidate.number}\n")
 
 
+def open_libraries(database: Database, owner: str) -> None:
+    """Open and claim libraries of the same keys; tell the id of each and whether we got it."""
+    libraries = LibraryStore(database)
+    for number in range(10):
+        library = libraries.open(
+            key=f"{number:064}",
+            architecture="cifar_resnet8",
+            teacher="2" * 64,
+            data="3" * 64,
+            recipe={},
+            teacher_cost={},
+        )
+        is_ours = libraries.claim(library.id, owner, seconds=60)
+        sys.stdout.write(f"{library.id}:{is_ours}\n")
+
+
 def migrate(database: Database, _argument: str) -> None:
     database.migrate()
     sys.stdout.write(f"{database.revision()}\n")
@@ -34,7 +51,8 @@ def main(command: str, url: str, gate: str, argument: str) -> None:
     while not Path(gate).exists():
         time.sleep(0.001)
     database = Database(url)
-    {"claim": claim, "number": number, "migrate": migrate}[command](database, argument)
+    commands = {"claim": claim, "number": number, "open": open_libraries, "migrate": migrate}
+    commands[command](database, argument)
     database.close()
 
 

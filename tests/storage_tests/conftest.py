@@ -10,6 +10,7 @@ import pytest
 from pareconv.storage.database import Database
 from pareconv.storage.errors import StorageError
 from pareconv.storage.jobs import Job, JobStore
+from pareconv.storage.libraries import Library, LibraryStore
 from pareconv.storage.tables import Base
 
 
@@ -82,3 +83,20 @@ def jobs(database: Database) -> JobStore:
 @pytest.fixture
 def job(jobs: JobStore) -> Job:
     return jobs.create({"teacher": {"architecture": "cifar_resnet8"}})[0]
+
+
+@pytest.fixture
+def libraries(database: Database) -> LibraryStore:
+    return LibraryStore(database)
+
+
+@pytest.fixture
+def library(libraries: LibraryStore) -> Library:
+    return libraries.open(
+        key="1" * 64,
+        architecture="cifar_resnet8",
+        teacher="2" * 64,
+        data="3" * 64,
+        recipe={"images": 5000},
+        teacher_cost={"flops": 1000, "params": 100, "adds": 0},
+    )

@@ -16,8 +16,15 @@ MEASURED = {
     "loss": 0.3,
     "seconds": 12.5,
     "images": 50_000,
+    "compute": 61_000.5,
+    "rungs": [
+        {"images": 10_000, "accuracy": 0.7, "stderr": 0.02},
+        {"images": 50_000, "accuracy": 0.9, "stderr": 0.01},
+    ],
     "checkpoint": "c" * 64,
 }
+FINISHED = {"finish_accuracy": 0.85, "test_accuracy": 0.83, "compute": 2.5e6}
+AGAIN = {"accuracy": 0.88, "accuracy_stderr": 0.006, "evaluations": 3, "compute": 100_000.0}
 
 
 @pytest.fixture
@@ -43,6 +50,11 @@ def test_a_new_candidate_is_running(candidates, job):
     assert (made.number, made.state, made.plan) == (0, CandidateState.RUNNING, plan)
     assert (made.flops, made.adds, made.params) == (2**40, 7, 2**33)
     assert (made.accuracy, made.finished_at, made.finalist) == (None, None, False)
+    assert (made.compute, made.predicted, made.rungs, made.evaluations) == (None, None, [], 0)
+
+
+def test_a_candidate_keeps_what_its_library_predicted(create):
+    assert create(predicted=0.125).predicted == 0.125
 
 
 def test_numbers_count_from_zero_in_each_job(candidates, jobs, job, create):
@@ -68,8 +80,27 @@ def test_a_candidate_completes_with_what_was_measured(candidates, job, create):
     assert candidates.complete(job.id, 0, **MEASURED)
     found = candidates.get(job.id, 0)
     assert {name: getattr(found, name) for name in MEASURED} == MEASURED
-    assert found.state is CandidateState.COMPLETE
+    assert (found.state, found.evaluations) == (CandidateState.COMPLETE, 1)
     assert found.finished_at >= found.created_at
+
+
+def test_a_candidate_is_stopped_with_the_reason_and_what_was_measured_so_far(
+    candidates, job, create
+):
+    create()
+    assert candidates.stop(job.id, 0, "dominated by trial 3", **MEASURED)
+    found = candidates.get(job.id, 0)
+    assert (found.state, found.reason) == (CandidateState.STOPPED, "dominated by trial 3")
+    kept = MEASURED | {"checkpoint": None}
+    assert {name: getattr(found, name) for name in kept} == kept
+    assert found.finished_at >= found.created_at
+
+
+def test_a_stopped_candidate_is_on_no_front(candidates, job, create):
+    candidates.stop(job.id, create(1).number, "dominated", **MEASURED)
+    create(2, accuracy=0.5)
+    assert [point.number for point in candidates.front(job.id)] == [1]
+    assert candidates.counts(job.id)[CandidateState.STOPPED] == 1
 
 
 def test_a_candidate_fails_with_the_reason(candidates, job, create):
@@ -89,6 +120,7 @@ def test_a_candidate_ends_once(candidates, job, create):
     for number in (0, 1):
         assert not candidates.complete(job.id, number, **MEASURED | {"accuracy": 1.0})
         assert not candidates.fail(job.id, number, "too late")
+        assert not candidates.stop(job.id, number, "too late", **MEASURED)
     assert not candidates.fail(job.id, 2, "never made")
     assert candidates.all(job.id) == before
 
@@ -107,19 +139,48 @@ def test_of_two_ends_at_the_same_time_one_wins(candidates, job, create, together
 
 def test_a_complete_candidate_becomes_a_finalist(candidates, job, create):
     create(accuracy=0.8)
-    candidates.finish(job.id, 0, finish_accuracy=0.85, test_accuracy=0.83)
+    candidates.finish(job.id, 0, **FINISHED)
     found = candidates.get(job.id, 0)
     assert (found.finalist, found.finish_accuracy, found.test_accuracy) == (True, 0.85, 0.83)
-    assert found.accuracy == 0.8
+    assert (found.accuracy, found.compute) == (0.8, MEASURED["compute"])
+    assert found.finish_compute == FINISHED["compute"]
 
 
 def test_only_a_complete_candidate_becomes_a_finalist(candidates, job, create):
     create()
-    with pytest.raises(Conflict, match=r"candidate 0 .* is running"):
-        candidates.finish(job.id, 0, finish_accuracy=0.85, test_accuracy=0.83)
+    with pytest.raises(Conflict, match=r"candidate 0 .* is running.* can be finished"):
+        candidates.finish(job.id, 0, **FINISHED)
     assert not candidates.get(job.id, 0).finalist
     with pytest.raises(NotFound, match="no candidate"):
-        candidates.finish(job.id, 1, finish_accuracy=0.85, test_accuracy=0.83)
+        candidates.finish(job.id, 1, **FINISHED)
+
+
+def test_a_second_evaluation_replaces_the_accuracy_and_adds_its_compute(candidates, job, create):
+    create(accuracy=0.9)
+    candidates.reevaluate(job.id, 0, **AGAIN)
+    found = candidates.get(job.id, 0)
+    assert (found.accuracy, found.accuracy_stderr, found.evaluations) == (0.88, 0.006, 3)
+    assert found.compute == MEASURED["compute"] + AGAIN["compute"]
+    assert (found.checkpoint, found.rungs) == (MEASURED["checkpoint"], MEASURED["rungs"])
+
+
+def test_the_front_is_drawn_on_the_last_evaluation(candidates, job, create):
+    create(100, accuracy=0.9)
+    create(200, accuracy=0.89)
+    candidates.reevaluate(job.id, 0, **AGAIN)
+    assert [point.number for point in candidates.front(job.id)] == [0, 1]
+
+
+def test_only_a_complete_candidate_is_evaluated_again(candidates, job, create):
+    create()
+    candidates.stop(job.id, create().number, "dominated", **MEASURED)
+    for number, state in enumerate(("running", "stopped")):
+        before = candidates.get(job.id, number)
+        with pytest.raises(Conflict, match=f"is {state}.* can be evaluated again"):
+            candidates.reevaluate(job.id, number, **AGAIN)
+        assert candidates.get(job.id, number) == before
+    with pytest.raises(NotFound, match="no candidate"):
+        candidates.reevaluate(job.id, 2, **AGAIN)
 
 
 def test_what_is_not_there_is_not_found(candidates, job):
@@ -158,7 +219,7 @@ def test_an_invented_cursor_is_refused(candidates, job, cursor):
 
 def test_the_version_changes_with_every_change_and_only_then(database, candidates, job, create):
     def finish():
-        candidates.finish(job.id, 0, finish_accuracy=0.9, test_accuracy=0.9)
+        candidates.finish(job.id, 0, **FINISHED)
 
     def export():
         ArtifactStore(database).put(
@@ -171,6 +232,9 @@ def test_the_version_changes_with_every_change_and_only_then(database, candidate
         create,
         lambda: candidates.complete(job.id, 0, **MEASURED),
         lambda: candidates.fail(job.id, 1, "killed"),
+        create,
+        lambda: candidates.stop(job.id, 2, "dominated", **MEASURED),
+        lambda: candidates.reevaluate(job.id, 0, **AGAIN),
         finish,
         export,
     ):

@@ -187,6 +187,21 @@ def test_its_worker_reports_on_a_job(jobs, job):
     assert (found.profile, found.resolved) == ({"flops": 12}, {"seed": 0})
 
 
+def test_its_worker_names_the_library_that_a_job_draws_on(jobs, job, library):
+    assert job.library_id is None
+    jobs.claim("worker", LONG)
+    assert jobs.update(job.id, owner="worker", library_id=library.id)
+    jobs.update(job.id, owner="worker", progress=0.5)
+    assert jobs.get(job.id).library_id == library.id
+
+
+def test_a_job_cannot_name_a_library_that_is_not_there(jobs, job):
+    claimed = jobs.claim("worker", LONG)
+    with pytest.raises(NotFound, match="no library 'nowhere'"):
+        jobs.update(job.id, owner="worker", library_id="nowhere", progress=0.5)
+    assert jobs.get(job.id) == claimed
+
+
 def test_progress_can_go_back_to_zero(jobs, job):
     jobs.claim("worker", LONG)
     jobs.update(job.id, owner="worker", progress=0.5)

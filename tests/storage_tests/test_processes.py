@@ -55,6 +55,17 @@ def test_candidates_are_numbered_without_gap_or_double(shared_database, job, rac
     assert [candidate.number for candidate in stored] == list(range(25 * PROCESSES))
 
 
+def test_a_library_is_made_once_and_built_by_one(shared_database, libraries, race):
+    owners = [f"worker-{n}" for n in range(PROCESSES)]
+    opened = race("open", shared_database.url, owners)
+    made = sorted(library.id for library in libraries.page(100)[0])
+    assert len(made) == 10
+    for own in opened:
+        assert sorted(line.partition(":")[0] for line in own) == made
+    won = [line for line in chain(*opened) if line.endswith(":True")]
+    assert sorted(line.partition(":")[0] for line in won) == made
+
+
 def test_processes_that_start_together_migrate_once(shared_database, backend, race):
     revisions = race("migrate", backend.new_url(), [""] * PROCESSES)
     assert revisions == [[shared_database.revision()]] * PROCESSES

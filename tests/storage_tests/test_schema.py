@@ -2,11 +2,16 @@
 
 import optuna
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Integer, Table, create_engine, inspect, text
 
+from pareconv.storage.artifacts import ArtifactStore
+from pareconv.storage.candidates import CandidateStore
 from pareconv.storage.errors import SchemaMismatch
+from pareconv.storage.events import EventStore
 from pareconv.storage.jobs import JobStore
 from pareconv.storage.schema import VERSION_TABLE, is_ours
 from pareconv.storage.tables import Base
@@ -27,6 +32,83 @@ def add_optuna(database):
     return storage, lambda: optuna.load_study(study_name="plans", storage=storage).trials[0].values
 
 
+def move(database, direction, revision):
+    """Bring the schema to a revision that is not the newest."""
+    config = Config()
+    config.set_main_option("script_location", "pareconv.storage:migrations")
+    engine = create_engine(database.url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        direction(config, revision)
+    engine.dispose()
+
+
+# What a job left behind at revision 0001, with a candidate in each state.
+ROWS_OF_0001 = """
+INSERT INTO jobs (id, status, progress, spec, created_at, updated_at, claims, candidates_version)
+VALUES ('a', 'succeeded', 1, '{"seed": 3}', :now, :now, 1, 4);
+INSERT INTO job_events (job_id, level, type, message, data, created_at)
+VALUES ('a', 'info', 'queued', 'waits', '{}', :now);
+INSERT INTO candidates (job_id, number, state, plan, flops, adds, params, finalist, created_at)
+VALUES ('a', 0, 'running', '{}', 1, 0, 1, false, :now),
+       ('a', 1, 'failed', '{}', 1, 0, 1, false, :now);
+INSERT INTO candidates (job_id, number, state, plan, flops, adds, params, accuracy, finalist,
+    created_at)
+VALUES ('a', 2, 'complete', '{"b": "shift"}', 1, 0, 1, 0.5, true, :now);
+INSERT INTO artifacts (job_id, number, format, sha256, size_bytes, filename, created_at)
+VALUES ('a', 2, 'pt2', 'c', 1, 'm.pt2', :now)
+"""
+
+
+@pytest.fixture
+def database_of_0001(shared_database, new_database):
+    database = new_database()
+    move(database, command.upgrade, "0001")
+    with database.session() as session:
+        for statement in ROWS_OF_0001.split(";"):
+            given = {"now": "2026-01-01 00:00:00.000000"} if ":now" in statement else {}
+            session.execute(text(statement), given)
+    return database
+
+
+def test_what_an_older_version_stored_is_kept(database_of_0001):
+    database = database_of_0001
+    database.migrate()
+    assert differences(database, Base.metadata) == []
+    job = JobStore(database).get("a")
+    assert (job.spec, job.library_id) == ({"seed": 3}, None)
+    assert [event.type for event in EventStore(database).page("a")] == ["queued"]
+    assert [each.format for each in ArtifactStore(database).of_job("a")] == ["pt2"]
+    candidates = CandidateStore(database).all("a")
+    assert [each.evaluations for each in candidates] == [0, 0, 1]
+    for each in candidates:
+        assert (each.compute, each.predicted, each.rungs) == (None, None, [])
+    assert (candidates[2].plan, candidates[2].accuracy) == ({"b": "shift"}, 0.5)
+
+
+def test_what_hangs_on_a_job_still_goes_with_it_after_a_migration(database_of_0001):
+    database = database_of_0001
+    database.migrate()
+    JobStore(database).delete("a")
+    assert CandidateStore(database).all("a") == []
+    assert ArtifactStore(database).of_job("a") == []
+
+
+def test_the_way_back_keeps_what_the_older_version_knows(database_of_0001):
+    database = database_of_0001
+    database.migrate()
+    move(database, command.downgrade, "0001")
+    assert database.revision() == "0001"
+    with database.session(read_only=True) as session:
+        kept = [
+            session.scalar(text(f"SELECT count(*) FROM {table}"))
+            for table in ("jobs", "job_events", "candidates", "artifacts")
+        ]
+    assert kept == [1, 1, 3, 1]
+    database.migrate()
+    assert differences(database, Base.metadata) == []
+
+
 def test_models_and_migrations_agree(new_database):
     database = new_database()
     database.migrate()
@@ -37,7 +119,7 @@ def test_a_table_without_migration_is_noticed(database):
     metadata = type(Base.metadata)()
     for table in Base.metadata.sorted_tables:
         table.to_metadata(metadata)
-    Table("libraries", metadata, Column("id", Integer, primary_key=True))
+    Table("tokens", metadata, Column("id", Integer, primary_key=True))
     assert [kind for kind, *_ in differences(database, metadata)] == ["add_table"]
 
 

@@ -1,0 +1,86 @@
+"""Jobs run in this process, on a database of their own, and what they cost."""
+
+import os
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.setting import SHARED
+from pareconv.models.plan import Plan
+from pareconv.search.executors.inline import Inline
+from pareconv.search.run import Profiled
+from pareconv.search.spec import JobSpec
+from pareconv.search.stores import Stores
+from pareconv.search.tasks import TASKS
+from pareconv.search.workbench import Workbench, set_up
+from pareconv.search.worker import Worker
+from pareconv.storage.candidates import Candidate
+from pareconv.storage.files import FileStore
+from pareconv.storage.job_states import JobStatus
+from pareconv.storage.jobs import Job
+from pareconv.storage.libraries import Library
+from pareconv.storage.settings import Settings
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job that ended well, its candidates, its library, and the workbench it was done on."""
+
+    job: Job
+    candidates: list[Candidate]
+    front: list[Candidate]
+    library: Library | None
+    bench: Workbench
+    files: FileStore
+
+    @property
+    def compute(self) -> float:
+        """Forward passes of one image through the teacher, the whole library included."""
+        built = self.library.compute if self.library else 0.0
+        return built + sum(each.compute or 0.0 for each in self.candidates)
+
+    @property
+    def best(self) -> Candidate:
+        return max(self.front, key=lambda each: each.accuracy or 0.0)
+
+
+def profile(home: Path, spec: dict[str, Any]) -> tuple[Profiled, Workbench]:
+    """The first stage alone, and a workbench on which nothing was done yet."""
+    _settle(home)
+    result = TASKS["profile"]({"spec": spec}, lambda _: None)
+    profiled = Profiled(JobSpec.model_validate(result["resolved"]), result["profile"])
+    return profiled, set_up(profiled.spec, profiled.profile["weights"])
+
+
+def run(home: Path, spec: dict[str, Any]) -> Done:
+    """Do the job in `home`, where libraries are found again; RuntimeError if it fails."""
+    _settle(home)
+    settings = Settings()
+    stores = Stores.open(settings)
+    worker = Worker(settings, Inline(), threading.Event())
+    with closing(stores.database):
+        id = stores.jobs.create(JobSpec.model_validate(spec).to_json())[0].id
+        while stores.jobs.get(id).status is JobStatus.QUEUED:
+            worker.work_once()
+        job = stores.jobs.get(id)
+        if job.status is not JobStatus.SUCCEEDED or job.resolved is None or job.profile is None:
+            raise RuntimeError(f"job {id} in {home}: {job.status}, {job.error}")
+        profiled = Profiled(JobSpec.model_validate(job.resolved), job.profile)
+        return Done(
+            job,
+            stores.candidates.all(id),
+            stores.candidates.front(id),
+            stores.libraries.get(job.library_id) if job.library_id else None,
+            set_up(profiled.spec, job.profile["weights"]),
+            FileStore(settings.artifacts),
+        )
+
+
+def _settle(home: Path) -> None:
+    os.environ |= {"PARECONV_HOME": str(home), "PARECONV_ALLOWED_ROOTS": str(SHARED)}
+
+
+def plan_of(candidate: Candidate) -> Plan:
+    return Plan.from_json(candidate.plan)

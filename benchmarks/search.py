@@ -1,0 +1,118 @@
+"""Who makes the best student of a budget for the same compute: `python -m benchmarks.search`.
+
+Rows are written as they come, and what is there already is not done again.
+"""
+
+import argparse
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.record import Record
+from benchmarks.setting import require_data
+
+METHODS = ("pareconv", "uniform", "torch_pruning", "model_optimizer", "optuna", "random")
+BUDGETS = (0.5, 0.3, 0.15)
+KEYS = ("method", "flops_ratio_budget", "seed")
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    arguments = _arguments()
+    require_data()
+    record = Record(arguments.name, KEYS)
+    # One thread each: on so small a network two processes get more done than two threads.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    chains = _chains(arguments, record)
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        running: dict[Future[Row], list[Row]] = {}
+
+        def start(chain: list[Row]) -> None:
+            if chain:
+                running[pool.submit(_row, chain[0], arguments.compute, arguments.home)] = chain[1:]
+
+        for chain in chains:
+            start(chain)
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                row = future.result()
+                record.add(row)
+                shown = (*KEYS, "test_accuracy", "compute", "seconds")
+                print(*(f"{key}={row[key]}" for key in shown), flush=True)
+                start(running.pop(future))
+    show(record.rows)
+
+
+def show(rows: list[Row]) -> None:
+    """Mean and spread of the test accuracy over the seeds, method by budget."""
+    table = Table("method", *(f"{budget:.0%} of the FLOPs" for budget in BUDGETS))
+    for method in METHODS:
+        table.add_row(method, *(_cell(rows, method, budget) for budget in BUDGETS))
+    teacher = {row["teacher_test_accuracy"] for row in rows}
+    table.caption = f"test accuracy in %, mean ± standard deviation; teacher {_percent(teacher)}"
+    Console().print(table)
+
+
+def _row(task: Row, compute: float, home: Path) -> Row:
+    import torch  # in the process that does it
+
+    from benchmarks.contenders import Task, compete
+
+    torch.set_num_threads(1)
+    folder = home / f"{task['method']}-{task['seed']}"
+    return compete(Task(task["method"], task["flops_ratio_budget"], task["seed"], compute, folder))
+
+
+def _chains(arguments: argparse.Namespace, record: Record) -> list[list[Row]]:
+    """The budgets of one method and seed follow one another: they share a library."""
+    chains = [
+        [
+            {"method": method, "flops_ratio_budget": budget, "seed": seed}
+            for budget in arguments.budgets
+        ]
+        for seed in arguments.seeds
+        for method in arguments.methods
+    ]
+    return [[task for task in chain if not record.has(**task)] for chain in chains]
+
+
+def _cell(rows: list[Row], method: str, budget: float) -> str:
+    found = [
+        100 * row["test_accuracy"]
+        for row in rows
+        if row["method"] == method and row["flops_ratio_budget"] == budget
+    ]
+    if not found:
+        return ""
+    spread = f" ± {stdev(found):.2f}" if len(found) > 1 else ""
+    return f"{fmean(found):.2f}{spread} (n={len(found)})"
+
+
+def _percent(values: set[float]) -> str:
+    return ", ".join(f"{100 * value:.2f}" for value in sorted(values))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--compute", type=float, default=150_000, help="teacher-forward equivalents"
+    )
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--home", type=Path, default=Path("build/bench-search"))
+    parser.add_argument("--name", default="search", help="of the results file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

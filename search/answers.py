@@ -1,0 +1,88 @@
+"""Answers: what the teacher says to each view, asked once for all students that see it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from pareconv.models.cutting import cut, entry, result
+from pareconv.search.precision import channels_last, fast
+
+_MOST_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Logits [B, K] of a network for a batch, and its `features`: what comes out at its taps."""
+
+    logits: Tensor
+    features: tuple[Tensor, ...]
+
+    def __getitem__(self, chosen: Tensor) -> "Answer":
+        chosen = chosen.to(self.logits.device)
+        return Answer(self.logits[chosen], tuple(each[chosen] for each in self.features))
+
+
+class Listener:
+    """A network with taps: nodes of its graph whose values are looked at."""
+
+    def __init__(self, network: fx.GraphModule, taps: Sequence[str]) -> None:
+        self._watched = channels_last(cut(network, [entry(network)], [*taps, result(network)]))
+
+    def __call__(self, images: Tensor) -> Answer:
+        with fast(images.device):
+            *features, logits = self._watched(images)
+        return Answer(logits.float(), tuple(features))
+
+
+class Answers:
+    """The teacher's answers by the number of the view. `asked` counts the images it looked at.
+
+    Kept are those of the first views, as many as fit into two gibibytes; those of later ones are
+    asked for anew each time.
+    """
+
+    def __init__(self, teacher: fx.GraphModule, taps: Sequence[str]) -> None:
+        self.taps = tuple(taps)
+        self._listener = Listener(teacher.eval(), taps)
+        self._kept: Answer | None = None
+        self._known = torch.zeros(0, dtype=torch.bool)
+        self.asked = 0
+
+    def __call__(self, numbers: Tensor, images: Tensor) -> Answer:
+        """The answer to `images` [B, 3, S, S], the views of these `numbers` (on the CPU)."""
+        if self._kept is None or int(numbers.max()) >= len(self._known):
+            answer = self._ask(images)
+            self.note(numbers, answer)
+            return answer
+        unknown = (~self._known[numbers]).nonzero().squeeze(1)
+        if len(unknown):
+            self.note(numbers[unknown], self._ask(images[unknown.to(images.device)]))
+        return self._kept[numbers]
+
+    def note(self, numbers: Tensor, answer: Answer) -> None:
+        """Keep the answer to views at which the teacher looked for another purpose."""
+        if self._kept is None:
+            self._make_room(answer)
+        assert self._kept is not None
+        places = (numbers < len(self._known)).nonzero().squeeze(1)
+        numbers, answer = numbers[places], answer[places]
+        self._known[numbers] = True
+        target = numbers.to(answer.logits.device)
+        self._kept.logits[target] = answer.logits
+        for kept, features in zip(self._kept.features, answer.features, strict=True):
+            kept[target] = features.to(kept.dtype)
+
+    def _make_room(self, answer: Answer) -> None:
+        """Memory is taken up as it is filled, at least on the CPU."""
+        parts = (answer.logits, *answer.features)
+        views = _MOST_BYTES // sum(part[0].nbytes for part in parts)
+        self._known = torch.zeros(views, dtype=torch.bool)
+        logits, *features = (part.new_empty(views, *part.shape[1:]) for part in parts)
+        self._kept = Answer(logits, tuple(features))
+
+    def _ask(self, images: Tensor) -> Answer:
+        self.asked += len(images)
+        with torch.no_grad():
+            return self._listener(images)

@@ -1,0 +1,105 @@
+"""Block-wise distillation: every option of a block learns to imitate the teacher's block on the
+teacher's own activations.
+
+All options of several blocks share each pass of the teacher. The loss is the squared error over the
+energy of the target (Puzzle, Bercovich et al. 2024, arXiv 2411.19146), so that it compares across
+blocks.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from pareconv.models.blocks import Block
+from pareconv.models.cutting import cut, cut_block, entry, result
+from pareconv.models.plan import Option
+from pareconv.models.rewriting import build, rebuilt
+from pareconv.search.answers import Answer, Answers
+from pareconv.search.data.batches import batch_sizes
+from pareconv.search.data.views import Views
+
+_LEAST_ENERGY = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Apprentice:
+    """One option of one block as a network of its own, which learns: the block's input in,
+    `(output,)` out. Its modules have the teacher's names.
+    """
+
+    block: Block
+    option: Option
+    network: fx.GraphModule
+
+
+def apprentices(
+    teacher: fx.GraphModule, wanted: Sequence[tuple[Block, Option]], sample: Tensor
+) -> list[Apprentice]:
+    """Untaught ones, their layers started from those they replace and fitted on the `sample`."""
+    replaced = {(block, option): rebuilt(teacher, block, option) for block, option in wanted}
+    by_conv: dict[str, list[Option]] = {}
+    for (_, option), convs in replaced.items():
+        for conv in convs:
+            by_conv.setdefault(conv, []).append(option)
+    layers = build(teacher, by_conv, sample)
+    found = []
+    for (block, option), convs in replaced.items():
+        network = copy.deepcopy(cut_block(teacher, block))
+        for conv in convs:
+            network.set_submodule(conv, layers[conv, option])
+        found.append(Apprentice(block, option, network.requires_grad_(True)))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """One rung: Adam with one cosine over `images` views from number `first` on."""
+
+    first: int
+    images: int
+    batch_size: int
+    lr: float
+
+
+def teach(
+    teacher: fx.GraphModule,
+    learners: Sequence[Apprentice],
+    views: Views,
+    answers: Answers,
+    lessons: Lessons,
+) -> None:
+    """Train all of them at once, each on the inputs and outputs of its block in `teacher`."""
+    blocks = {learner.block.name: learner.block for learner in learners}
+    names = dict.fromkeys(name for block in blocks.values() for name in (block.input, block.output))
+    watched = cut(teacher, [entry(teacher)], [*names, *answers.taps, result(teacher)]).eval()
+    parameters = [parameter for learner in learners for parameter in learner.network.parameters()]
+    sizes = batch_sizes(lessons.images, lessons.batch_size)
+    optimizer = torch.optim.Adam(parameters, lr=lessons.lr, foreach=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(sizes))
+    for learner in learners:
+        learner.network.train()
+    first = lessons.first
+    for size in sizes:
+        numbers = torch.arange(first, first + size)
+        first += size
+        images, _ = views[numbers]
+        with torch.no_grad():
+            *values, logits = watched(images)
+        seen = dict(zip(names, values[: len(names)], strict=True))
+        answers.note(numbers, Answer(logits, tuple(values[len(names) :])))
+        optimizer.zero_grad(set_to_none=True)
+        for learner in learners:
+            # Each graph is freed before the next is made: memory holds one option at a time.
+            (output,) = learner.network(seen[learner.block.input])
+            relative_error(output, seen[learner.block.output]).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+
+
+def relative_error(output: Tensor, target: Tensor) -> Tensor:
+    """Squared error of each image of the batch over the mean energy of the batch's targets: [B]."""
+    error = (output - target).square().flatten(1).mean(1)
+    return error / target.square().mean().clamp_min(_LEAST_ENERGY)

@@ -1,0 +1,54 @@
+"""Feature distillation: the student's blocks give what the teacher's give, and so do its logits."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from pareconv.search.distillation.base import Lesson, Method, Parameter
+from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.spec import Distill
+
+_LEAST_ENERGY = 1e-6
+
+
+@dataclass(frozen=True)
+class FeatureDistillation(Method):
+    """The terms of `kd`, and beta times the mean over the stages of |f_s - f_t|^2 / |f_t|^2.
+
+    f is the output of the last block of each resolution. A student keeps the shapes of its teacher,
+    so that nothing is needed in between (Romero et al. 2015, arXiv 1412.6550, has regressors there;
+    the normalisation is Puzzle's, Bercovich et al. 2024, arXiv 2411.19146).
+    """
+
+    name = "features"
+    summary = "matches the outputs of the stages as well as the logits; learns fastest"
+    formula = "kd + beta * mean_l |f_s,l - f_t,l|^2 / |f_t,l|^2"
+    source = "Romero et al. 2015, arXiv 1412.6550; Bercovich et al. 2024, arXiv 2411.19146"
+    parameters = (
+        *LogitDistillation.parameters,
+        Parameter("beta", 100.0, 0.0, 1e6, "weight of the features"),
+    )
+    needs_features = True
+
+    logits: LogitDistillation
+    beta: float
+
+    @classmethod
+    def from_spec(cls, spec: Distill) -> Self:
+        return cls(LogitDistillation.from_spec(spec), spec.beta)
+
+    def terms(self, lesson: Lesson) -> dict[str, Tensor]:
+        assert lesson.teacher is not None  # needs_teacher
+        pairs = zip(lesson.student.features, lesson.teacher.features, strict=True)
+        errors = [_relative_error(own.float(), shown.float()) for own, shown in pairs]
+        return {
+            **self.logits.terms(lesson),
+            "features": self.beta * torch.stack(errors).mean(),
+        }
+
+
+def _relative_error(features: Tensor, target: Tensor) -> Tensor:
+    error = (features - target).square().mean()
+    return error / target.square().mean().clamp_min(_LEAST_ENERGY)

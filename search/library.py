@@ -1,0 +1,260 @@
+"""The library: every option of every block imitates the teacher's block, is scored, and is kept.
+
+Options of a chunk of blocks learn side by side in rungs, by successive halving (Jamieson and
+Talwalkar 2016, arXiv 1502.07943): after a rung the half whose losses fell most goes on. What leaves
+is scored, unless an option of its block that costs no more is clearly better, so that no plan would
+take it.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pareconv.models.blocks import Block, find_blocks
+from pareconv.models.convolutions.registry import operator
+from pareconv.models.cost import count
+from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.cutting import cut, entry
+from pareconv.models.plan import Option
+from pareconv.search.blockwise import Apprentice, Lessons, apprentices, teach
+from pareconv.search.checkpoints import restore_weights, save_weights
+from pareconv.search.data.batches import normalize
+from pareconv.search.scoring import Score, measure_losses, measure_scores
+from pareconv.search.seeds import derived
+from pareconv.search.spec import Library
+from pareconv.search.wanted import Wanted
+from pareconv.search.workbench import Workbench
+from pareconv.storage.files import FileStore
+
+Emit = Callable[[dict[str, Any]], None]
+
+_SETTLED = 0.05  # a loss that fell by a smaller share in a rung has settled
+# An option is hopeless when its loss is so many times that of one that costs no more: where it may
+# still learn, and where it has.
+_HOPELESS_UNTAUGHT, _HOPELESS = 3.0, 1.2
+_MOST_BYTES = 2**30  # of the teacher's activations that a chunk of blocks looks at
+
+
+@dataclass(eq=False)
+class _Learner:
+    apprentice: Apprentice
+    change: Cost
+    share: float  # of the teacher's FLOPs that its block has there
+    rungs: int
+    images: int
+    loss: float = float("nan")
+    fell: float = 1.0  # share of the loss that the last rung took away
+    settled: bool = False
+    score: Score | None = None
+
+    def is_hopeless_beside(self, other: "_Learner", factor: float) -> bool:
+        """Whether the other costs no more, and this one's loss is more than `factor` times its."""
+        return (
+            self.apprentice.block == other.apprentice.block
+            and other.change.quantity("flops") <= self.change.quantity("flops")
+            and other.change.params <= self.change.params
+            and other.loss * factor < self.loss
+        )
+
+
+class LibraryBuilder:
+    """Builds what is wanted, chunk by chunk of blocks, and emits it as it comes.
+
+    An event of type `entries` holds `entries`, each to be put in the place of a former one of its
+    block and option, and the `compute` since the last event, in forward passes of one image through
+    the teacher. One of type `progress` holds the share `done`.
+    """
+
+    def __init__(self, bench: Workbench, table: CostTable, files: FileStore, emit: Emit) -> None:
+        assert bench.spec.library is not None
+        assert isinstance(bench.spec.library.batch_size, int)  # resolved
+        assert isinstance(bench.spec.library.lr, float)
+        self._bench, self._table, self._files, self._emit = bench, table, files, emit
+        self._recipe: Library = bench.spec.library
+        self._batch_size, self._lr = bench.spec.library.batch_size, bench.spec.library.lr
+        chosen = bench.held_out(self._recipe.score_images)
+        self._held_out = normalize(chosen.images, chosen.mean, chosen.std)
+        self._until: dict[str, float] = {}
+        self._compute = 0.0
+
+    def build(self, wanted: Sequence[Wanted]) -> None:
+        """Emit entries for all that is `wanted`; PlanError for a block or option that is none."""
+        chunks = list(self._chunks(wanted))
+        for position, chunk in enumerate(chunks):
+            for done in self._build_chunk(chunk):
+                share = (position + done) / len(chunks)
+                self._emit({"type": "progress", "done": share})
+
+    def _build_chunk(self, wanted: dict[Block, list[Wanted]]) -> Iterator[float]:
+        """Yields the share that is done after each rung."""
+        learners = self._start(wanted)
+        self._measure(learners)
+        for rung in range(self._recipe.rungs + 1):
+            present = [each for each in learners if each.rungs == rung]
+            going_on = self._going_on(present, learners)
+            self._leave([each for each in present if each not in going_on], learners)
+            self._teach(going_on, rung)
+            yield (rung + 1) / (self._recipe.rungs + 1)
+
+    def _going_on(self, present: list[_Learner], learners: list[_Learner]) -> list[_Learner]:
+        moving = [
+            each
+            for each in present
+            if each.rungs < self._recipe.rungs
+            and each.fell >= _SETTLED
+            and not _is_hopeless(each, learners, _HOPELESS if each.rungs else _HOPELESS_UNTAUGHT)
+        ]
+        if all(each.rungs == 0 for each in moving):
+            return moving
+        moving.sort(key=lambda each: -each.fell)
+        return moving[: (len(present) + 1) // 2]
+
+    def _start(self, wanted: dict[Block, list[Wanted]]) -> list[_Learner]:
+        places = [(block, each) for block, items in wanted.items() for each in items]
+        options = [(block, Option.parse(each.option)) for block, each in places]
+        with (
+            torch.random.fork_rng(devices=[]),
+            FlopCounterMode(display=False) as counter,
+        ):
+            torch.manual_seed(derived(self._bench.spec.seed, "layers"))
+            found = apprentices(self._bench.teacher, options, self._bench.sample)
+        # The counter takes a multiply-add for two.
+        self._compute += counter.get_total_flops() / 2 / self._table.teacher.flops
+        for apprentice, (_, each) in zip(found, places, strict=True):
+            if each.weights is not None:
+                restore_weights(apprentice.network, each.weights, self._files)
+        return [
+            _Learner(
+                apprentice,
+                self._table.change(block.name, apprentice.option),
+                self._share_until(block.output) - self._share_until(block.input),
+                each.rungs,
+                each.images,
+            )
+            for apprentice, (block, each) in zip(found, places, strict=True)
+        ]
+
+    def _teach(self, learners: list[_Learner], rung: int) -> None:
+        if not learners:
+            return
+        images = self._recipe.images * 2**rung
+        lessons = Lessons(
+            first=self._recipe.images * (2**rung - 1),
+            images=images,
+            batch_size=self._batch_size,
+            lr=self._lr,
+        )
+        taught = [each.apprentice for each in learners]
+        teach(self._bench.teacher, taught, self._bench.views, self._bench.answers, lessons)
+        self._compute += images * (1 + 3 * self._ratio(learners))
+        before = [each.loss for each in learners]
+        self._measure(learners)
+        for each, loss in zip(learners, before, strict=True):
+            each.fell = 1 - each.loss / max(loss, 1e-12)
+            each.rungs += 1
+            each.images += images
+        self._put(learners)
+
+    def _measure(self, learners: list[_Learner]) -> None:
+        measured = measure_losses(
+            self._bench.teacher, [each.apprentice for each in learners], self._held_out
+        )
+        self._compute += len(self._held_out) * (1 + self._ratio(learners))
+        for each, loss in zip(learners, measured, strict=True):
+            each.loss = loss
+
+    def _leave(self, leaving: list[_Learner], learners: list[_Learner]) -> None:
+        hopeful = [each for each in leaving if not _is_hopeless(each, learners, _HOPELESS)]
+        self._score(hopeful)
+        for each in leaving:
+            # Who still moved when the rungs were used up may go on in a later job.
+            is_moving = each.rungs == self._recipe.rungs and each.fell >= _SETTLED
+            each.settled = each not in hopeful or not is_moving
+        self._put(leaving)
+
+    def _score(self, learners: list[_Learner]) -> None:
+        scores = measure_scores(
+            self._bench.teacher, [each.apprentice for each in learners], self._held_out
+        )
+        for each, score in zip(learners, scores, strict=True):
+            each.score = score
+        blocks = {each.apprentice.block for each in learners}
+        tails = sum(1 - self._share_until(each.apprentice.block.output) for each in learners)
+        self._compute += len(self._held_out) * (len(blocks) + self._ratio(learners) + tails)
+
+    def _put(self, learners: list[_Learner]) -> None:
+        if learners:
+            entries = [self._entry(each) for each in learners]
+            self._emit({"type": "entries", "entries": entries, "compute": self._compute})
+            self._compute = 0.0
+
+    def _entry(self, learner: _Learner) -> dict[str, Any]:
+        option, score = learner.apprentice.option, learner.score
+        return {
+            "block": learner.apprentice.block.name,
+            "option": str(option),
+            "version": operator(option.operator).version,
+            "rungs": learner.rungs,
+            "settled": learner.settled,
+            "images": learner.images,
+            "loss": learner.loss,
+            "score": score.kl if score else None,
+            "score_stderr": score.stderr if score else None,
+            "score_images": score.images if score else None,
+            **learner.change.to_json(),
+            "weights": save_weights(learner.apprentice.network, self._files),
+        }
+
+    def _ratio(self, learners: list[_Learner]) -> float:
+        """Forward passes of the teacher that one image through each of them is worth."""
+        total = self._table.teacher.flops
+        return sum(each.share + each.change.flops / total for each in learners)
+
+    def _share_until(self, node: str) -> float:
+        """Share of the teacher's FLOPs that computing the value of `node` takes."""
+        if node not in self._until:
+            teacher = self._bench.teacher
+            part = cut(teacher, [entry(teacher)], [node])
+            flops = count(part, 1, *self._bench.sample.shape[1:]).flops
+            self._until[node] = flops / self._table.teacher.flops
+        return self._until[node]
+
+    def _chunks(self, wanted: Sequence[Wanted]) -> Iterator[dict[Block, list[Wanted]]]:
+        """Blocks whose inputs and outputs together stay within the bound on memory."""
+        by_name: dict[str, list[Wanted]] = {}
+        for each in wanted:
+            by_name.setdefault(each.block, []).append(each)
+        sizes = self._boundary_bytes(self._blocks(by_name))
+        chunk: dict[Block, list[Wanted]] = {}
+        room = _MOST_BYTES
+        for block, per_image in sizes.items():
+            size = per_image * self._batch_size
+            if chunk and size > room:
+                yield chunk
+                chunk, room = {}, _MOST_BYTES
+            chunk[block] = by_name[block.name]
+            room -= size
+        if chunk:
+            yield chunk
+
+    def _blocks(self, names: Collection[str]) -> list[Block]:
+        """In the order of the data flow. A name means the same block in both granularities."""
+        granularity = self._bench.spec.search.granularity
+        blocks = find_blocks(self._bench.teacher, granularity)
+        return [block for block in blocks if block.name in names]
+
+    def _boundary_bytes(self, blocks: Sequence[Block]) -> dict[Block, int]:
+        """Bytes of input and output of each block, for one image."""
+        teacher = self._bench.teacher
+        names = dict.fromkeys(name for block in blocks for name in (block.input, block.output))
+        with torch.no_grad():
+            values = cut(teacher, [entry(teacher)], list(names))(self._bench.sample[:1])
+        sizes = {name: value.nbytes for name, value in zip(names, values, strict=True)}
+        return {block: sizes[block.input] + sizes[block.output] for block in blocks}
+
+
+def _is_hopeless(learner: _Learner, learners: Sequence[_Learner], factor: float) -> bool:
+    return any(learner.is_hopeless_beside(other, factor) for other in learners)

@@ -1,0 +1,166 @@
+"""The library stage: find the library of a teacher and its data, have built what it lacks."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from pareconv.models.cost_table import CostTable
+from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.search.claim import LEASE_SECONDS, LeaseLost
+from pareconv.search.run import Profiled, Run
+from pareconv.search.solver import Solver, predicted_front
+from pareconv.search.wanted import Wanted
+from pareconv.storage.job_states import Stage
+from pareconv.storage.libraries import Entry, Library
+
+_WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the library stage leaves for the search: the library's entries, of which those within
+    the job's own space count. Another job may have had more operators.
+    """
+
+    table: CostTable
+    entries: Sequence[Entry]
+
+    def weights(self, plan: Plan) -> dict[str, str]:
+        """Block -> SHA-256 of the weights of its option in `plan`."""
+        return {block: self._by_place[block, option].weights for block, option in plan.items()}
+
+    @cached_property
+    def solver(self) -> Solver:
+        """Over all options that were scored."""
+        scores: dict[str, dict[Option, float]] = {block: {} for block in self.table.changes}
+        for (block, option), entry in self._by_place.items():
+            if entry.score is not None:
+                scores[block][option] = entry.score
+        return Solver(self.table, scores)
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, Option], Entry]:
+        places = {(entry.block, Option.parse(entry.option)): entry for entry in self.entries}
+        return {
+            (block, option): entry
+            for (block, option), entry in places.items()
+            if option in self.table.changes.get(block, {})
+        }
+
+
+def prepare(run: Run, profiled: Profiled) -> Prepared | None:
+    """The library of the job, complete; None where its spec wants none.
+
+    Waits while another worker builds the same. Raises SearchError where it cannot be built.
+    """
+    if profiled.spec.library is None:
+        return None
+    run.advance(Stage.LIBRARY, 0)
+    table = CostTable.from_json(profiled.profile["table"])
+    library = _open(run, profiled)
+    run.update(library_id=library.id)
+    building = _Building(run, library)
+    with building, run.claim.holding(building.renew):
+        entries = run.stores.libraries.entries(library.id)
+        if wanted := _missing(profiled, table, entries):
+            building.build(profiled, wanted)
+        prepared = Prepared(table, run.stores.libraries.entries(library.id))
+        if wanted or library.front is None:
+            building.keep_front(prepared.solver)
+    run.advance(Stage.LIBRARY, 1)
+    return prepared
+
+
+def _open(run: Run, profiled: Profiled) -> Library:
+    """The one library of this teacher, these images and this way of preparing it."""
+    spec = profiled.spec
+    assert spec.library is not None
+    recipe = spec.library.model_dump(mode="json", exclude={"rungs"}) | {
+        "augment": spec.dataset.augment,
+        "normalize": spec.teacher.model_dump(mode="json")["normalize"],
+        "granularity": spec.search.granularity,
+    }
+    subject = {
+        "architecture": spec.teacher.architecture,
+        "teacher": profiled.profile["weights"],
+        "data": profiled.profile["data"],
+        "recipe": recipe,
+    }
+    key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
+    cost = CostTable.from_json(profiled.profile["table"]).teacher.to_json()
+    return run.stores.libraries.open(key=key, teacher_cost=cost, **subject)
+
+
+def _missing(profiled: Profiled, table: CostTable, entries: Sequence[Entry]) -> list[Wanted]:
+    """What the job's space has and the library has not, or not in the form that it has now."""
+    assert profiled.spec.library is not None
+    versions = profiled.profile["versions"]
+    present = {(entry.block, Option.parse(entry.option)): entry for entry in entries}
+    wanted = []
+    for block, changes in table.changes.items():
+        for option in changes:
+            entry = present.get((block, option))
+            if entry is not None and entry.version != versions[option.operator]:
+                entry = None
+            if option != KEEP and not (entry and _is_done(entry, profiled.spec.library.rungs)):
+                wanted.append(
+                    Wanted(block, str(option))
+                    if entry is None
+                    else Wanted(block, str(option), entry.rungs, entry.images, entry.weights)
+                )
+    return wanted
+
+
+def _is_done(entry: Entry, rungs: int) -> bool:
+    return entry.settled or (entry.rungs >= rungs and entry.score is not None)
+
+
+class _Building:
+    """While entered, this worker alone writes to the library."""
+
+    def __init__(self, run: Run, library: Library) -> None:
+        self._run, self._id = run, library.id
+        self._libraries = run.stores.libraries
+        self._owner = run.claim.owner
+
+    def __enter__(self) -> Self:
+        has_told = False
+        while not self._libraries.claim(self._id, self._owner, LEASE_SECONDS):
+            if not has_told:
+                self._run.report("library", "waiting for another job to build the library")
+                has_told = True
+            self._run.claim.check()
+            time.sleep(_WAIT_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._libraries.release(self._id, self._owner)
+
+    def renew(self) -> bool:
+        return self._libraries.renew(self._id, self._owner, LEASE_SECONDS)
+
+    def build(self, profiled: Profiled, wanted: Sequence[Wanted]) -> None:
+        self._run.report(
+            "library", f"building {len(wanted)} options of {len({w.block for w in wanted})} blocks"
+        )
+        payload = {"wanted": [asdict(each) for each in wanted], "table": profiled.profile["table"]}
+        self._run.call("library", profiled.bench | payload, self._on_event)
+
+    def keep_front(self, solver: Solver) -> None:
+        front = [each.to_json() for each in predicted_front(solver, {})]
+        self._require_ours(self._libraries.set_front(self._id, self._owner, front))
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event["type"] == "entries":
+            entries, compute = event["entries"], event["compute"]
+            self._require_ours(self._libraries.put(self._id, self._owner, entries, compute))
+        elif event["type"] == "progress":
+            self._run.advance(Stage.LIBRARY, event["done"])
+
+    def _require_ours(self, is_ours: bool) -> None:
+        if not is_ours:
+            raise LeaseLost(f"another worker may build library {self._id}")

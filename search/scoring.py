@@ -1,0 +1,122 @@
+"""Scoring: how well a block is imitated, and what replacing it alone does to the whole network.
+
+The score of an option is KL(teacher || teacher with that one block replaced), as in Puzzle
+(Bercovich et al. 2024, arXiv 2411.19146, section 3.2) and LANA (Molchanov et al. 2022, arXiv
+2107.10624). Batch norms of the block take the statistics of the images looked at; those after it
+keep the teacher's, which measures a small change more sharply (docs/search.md).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pareconv.models.blocks import Block
+from pareconv.models.cutting import cut, cut_tail, entry, result
+from pareconv.search.blockwise import Apprentice, relative_error
+
+_BATCH = 128  # also over how many images a batch norm takes its statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean KL divergence, in nats, over N images and its standard error."""
+
+    kl: float
+    stderr: float
+    images: int
+
+
+def measure_losses(
+    teacher: fx.GraphModule, learners: Sequence[Apprentice], images: Tensor
+) -> list[float]:
+    """Relative error of each one's output on held-out `images` [N, 3, S, S], normalised.
+
+    Leaves their batch norms on the statistics of these images.
+    """
+    blocks = _blocks(learners)
+    names = dict.fromkeys(name for block in blocks for name in (block.input, block.output))
+    sums = [0.0] * len(learners)
+    with torch.no_grad(), _measuring([learner.network for learner in learners]):
+        for batch in _batches(images):
+            seen = _values(teacher, names, batch)
+            for place, learner in enumerate(learners):
+                (output,) = learner.network(seen[learner.block.input])
+                target = seen[learner.block.output]
+                sums[place] += float(relative_error(output, target).sum())
+    return [total / len(images) for total in sums]
+
+
+def measure_scores(
+    teacher: fx.GraphModule, learners: Sequence[Apprentice], images: Tensor
+) -> list[Score]:
+    """The score of each on held-out `images`."""
+    divergences: list[list[Tensor]] = [[] for _ in learners]
+    for block in _blocks(learners):
+        names, tail = cut_tail(teacher, block)
+        tail = tail.eval()
+        wanted = [block.input, *names[1:], result(teacher)]
+        mine = [(n, each) for n, each in enumerate(learners) if each.block == block]
+        networks = [learner.network for _, learner in mine]
+        for network in networks:
+            network.eval()
+        with torch.no_grad():
+            for batch in _batches(images):
+                seen = _values(teacher, wanted, batch)
+                target = seen[result(teacher)].log_softmax(1)
+                for place, learner in mine:
+                    (output,) = learner.network(seen[block.input])
+                    (logits,) = tail(output, *(seen[name] for name in names[1:]))
+                    kl = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
+                    divergences[place].append(kl.sum(1))
+    return [_score(torch.cat(parts)) for parts in divergences]
+
+
+def _score(divergences: Tensor) -> Score:
+    count = len(divergences)
+    stderr = float(divergences.std()) / math.sqrt(count)
+    return Score(float(divergences.mean()), stderr, count)
+
+
+def _blocks(learners: Sequence[Apprentice]) -> list[Block]:
+    return list(dict.fromkeys(learner.block for learner in learners))
+
+
+def _values(
+    teacher: fx.GraphModule, names: Sequence[str] | Mapping[str, None], images: Tensor
+) -> dict[str, Tensor]:
+    part = cut(teacher, [entry(teacher)], list(names)).eval()
+    return dict(zip(names, part(images), strict=True))
+
+
+def _batches(images: Tensor) -> Iterator[Tensor]:
+    """Of nearly equal size, so that each weighs the same in the statistics."""
+    yield from images.tensor_split(math.ceil(len(images) / _BATCH))
+
+
+@contextmanager
+def _measuring(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Batch norms normalise by the batch and gather its statistics from nothing; all else is in
+    eval mode. Afterwards everything is.
+    """
+    norms = [
+        part for network in networks for part in network.modules() if isinstance(part, _BatchNorm)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for network in networks:
+        network.eval()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum

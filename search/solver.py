@@ -1,0 +1,130 @@
+"""The solver: the plan of the least summed score within limits on its cost, by integer programming.
+
+One option per block, score and costs additive (LANA, Molchanov et al. 2022, arXiv 2107.10624;
+Puzzle, Bercovich et al. 2024, arXiv 2411.19146). Plain numbers: knows no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from pareconv.models.cost_table import Cost, CostTable, Quantity
+from pareconv.models.plan import KEEP, Option, Plan
+
+# Exact for these sizes; the time only guards against the worst case.
+_SECONDS = 10.0
+
+_RANGE, _TINY = 1e3, 1e-12  # of the scores as the solver sees them
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A plan with its cost and the score that the library predicts: the sum of its parts."""
+
+    plan: Plan
+    score: float
+    cost: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        return {"plan": self.plan.to_json(), "score": self.score} | self.cost.to_json()
+
+
+class Solver:
+    """`scores[block][option]` is what each option adds to the score; `keep` adds nothing."""
+
+    def __init__(self, table: CostTable, scores: Mapping[str, Mapping[Option, float]]) -> None:
+        self._table = table
+        self._scores = scores
+        self._choices = [(block, option) for block in scores for option in (KEEP, *scores[block])]
+        self._score = np.array([self._part(block, option) for block, option in self._choices])
+        self._changes = {
+            name: np.array([table.change(*choice).quantity(name) for choice in self._choices])
+            for name in ("flops", "params")
+        }
+        members = {block: row for row, block in enumerate(scores)}
+        self._rows = np.array([members[block] for block, _ in self._choices])
+        every = np.arange(len(self._rows))
+        self._one_each = LinearConstraint(
+            csr_array((np.ones(len(every)), (self._rows, every))), 1, 1
+        )
+
+    def reach(self, quantity: Quantity) -> tuple[int, int]:
+        """The least cost that a plan of scored options has, and the teacher's."""
+        whole = self._table.teacher.quantity(quantity)
+        changes = self._changes[quantity]
+        least = sum(changes[self._rows == row].min() for row in range(len(self._scores)))
+        return whole + int(least), whole
+
+    def predict(self, plan: Plan) -> float | None:
+        """The score of any plan; None where one of its options has none."""
+        parts = [self._scores.get(block, {}).get(option) for block, option in plan.items()]
+        return None if None in parts else float(sum(filter(None, parts)))
+
+    def best(
+        self,
+        limits: Mapping[Quantity, int],
+        *,
+        unlike: Sequence[Plan] = (),
+        overlap: float = 1.0,
+    ) -> Prediction | None:
+        """The plan with the least score within all `limits`; None if there is none.
+
+        It shares at most `overlap` of its blocks' choices with each plan of `unlike`.
+        """
+        constraints = [self._one_each]
+        for name, limit in limits.items():
+            room = limit - self._table.teacher.quantity(name)
+            constraints.append(LinearConstraint(self._changes[name][None, :], -np.inf, room))
+        most = int(np.floor(overlap * len(self._scores)))
+        constraints += [self._share(plan, most) for plan in unlike]
+        while (plan := self._solve(constraints)) is not None:
+            cost = self._table.cost(plan)
+            if all(cost.quantity(name) <= limit for name, limit in limits.items()):
+                score = sum(self._part(block, option) for block, option in plan.items())
+                return Prediction(plan, score, cost)
+            # Over a large limit by less than the solver's tolerance: another plan must do.
+            constraints.append(self._share(plan, len(self._scores) - 1))
+        return None
+
+    def _solve(self, constraints: Sequence[LinearConstraint]) -> Plan | None:
+        found = milp(
+            # Its gap is absolute: small scores would pass for equal.
+            self._score * (_RANGE / max(self._score.max(initial=0), _TINY)),
+            integrality=np.ones(len(self._choices), dtype=np.int64),
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"time_limit": _SECONDS, "mip_rel_gap": 0},
+        )
+        if found.x is None:
+            return None
+        chosen = zip(self._choices, found.x, strict=True)
+        return Plan(dict(choice for choice, taken in chosen if taken > 0.5))
+
+    def _share(self, plan: Plan, most: int) -> LinearConstraint:
+        """At most so many choices are those of `plan`."""
+        same = np.array([plan.get(block, KEEP) == option for block, option in self._choices])
+        return LinearConstraint(same.astype(float)[None, :], -np.inf, most)
+
+    def _part(self, block: str, option: Option) -> float:
+        return 0.0 if option == KEEP else self._scores[block][option]
+
+
+def predicted_front(
+    solver: Solver, limits: Mapping[Quantity, int], *, along: Quantity = "flops", points: int = 32
+) -> list[Prediction]:
+    """The best plans within `limits` at budgets spread evenly over what can be reached of `along`,
+    dearest first; empty where nothing is within the limits.
+    """
+    least, whole = solver.reach(along)
+    most = min(limits.get(along, whole), whole)
+    front: dict[Plan, Prediction] = {}
+    for budget in np.linspace(most, least, points).astype(int):
+        found = solver.best({**limits, along: int(budget)})
+        if found is None:
+            break
+        front.setdefault(found.plan, found)
+    return [each for each in front.values() if each.plan]

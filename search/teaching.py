@@ -1,0 +1,54 @@
+"""Teaching: the training that a part of the spec asks for, on a workbench."""
+
+from torch import fx
+
+from pareconv.search.distillation.registry import method
+from pareconv.search.evaluation import evaluate
+from pareconv.search.seeds import derived
+from pareconv.search.spec import Distill
+from pareconv.search.training import Progress, Recipe, Training
+from pareconv.search.workbench import Workbench
+
+_WEIGHT_DECAY = 5e-4
+
+# Of a batch of 64; measured in docs/search.md. A student that starts close to its teacher is moved
+# away by a large one, one that starts far away gets nowhere with a small one.
+_LR_PER_GAP, _LEAST_LR, _MOST_LR = 0.04, 0.002, 0.02
+
+
+def training_of(
+    bench: Workbench,
+    student: fx.GraphModule,
+    distill: Distill,
+    *purpose: object,
+    averaging: float = 0.0,
+    progress: Progress | None = None,
+) -> Training:
+    """`student`, about to be taught as `distill` says, in an order of its own for each
+    `purpose`.
+    """
+    assert isinstance(distill.batch_size, int)  # resolved
+    assert isinstance(distill.views, int)
+    images = max(2, round(distill.epochs * len(bench.train)))
+    recipe = Recipe(
+        images=images,
+        pool=min(images, distill.views),
+        batch_size=distill.batch_size,
+        lr=_lr(bench, student, distill.batch_size) if distill.lr == "auto" else distill.lr,
+        weight_decay=_WEIGHT_DECAY,
+        seed=derived(bench.spec.seed, *purpose),
+        averaging=averaging,
+    )
+    return Training(
+        student,
+        bench.views,
+        bench.answers,
+        method(distill.method).from_spec(distill),
+        recipe,
+        progress=progress,
+    )
+
+
+def _lr(bench: Workbench, student: fx.GraphModule, batch_size: int) -> float:
+    gap = bench.teacher_skill - evaluate(student, bench.probe).accuracy
+    return min(max(_LR_PER_GAP * gap, _LEAST_LR), _MOST_LR) * batch_size / 64

@@ -1,0 +1,91 @@
+"""The commands on libraries: list, and the front that one predicts."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pareconv.service.cli.connection import (
+    SAME_AS_GLOBAL,
+    AsJson,
+    Server,
+    connect,
+    write_json,
+)
+from pareconv.service.cli.figures import age, count
+
+Json = dict[str, Any]
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Libraries to list.")]
+LibraryId = Annotated[
+    str, typer.Argument(metavar="LIBRARY", help="Id of the library, as `libraries` lists it.")
+]
+Flops = Annotated[
+    str | None, typer.Option("--flops", help="Multiply-adds, or a share such as 40%.")
+]
+Params = Annotated[str | None, typer.Option("--params", help="Parameters, or a share such as 40%.")]
+
+
+def libraries(
+    context: typer.Context,
+    *,
+    limit: Limit = 20,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """List what was distilled block by block, newest first.
+
+    Example: pareconv libraries
+    """
+    if context.invoked_subcommand is not None:
+        context.find_root().obj = server  # `libraries --server URL front` means it too
+        return
+    with connect(server) as client:
+        page = client.libraries(limit=limit)
+    if as_json:
+        write_json(page)
+    elif page["items"]:
+        _print_libraries(page["items"])
+    else:
+        typer.echo("No libraries; a job builds one, or goes on with that of its teacher and data.")
+
+
+def front(
+    library: LibraryId,
+    *,
+    flops: Flops = None,
+    params: Params = None,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """Show the front that a library predicts at any budget.
+
+    Example: pareconv libraries front 01J9ZK --flops 40%
+    """
+    with connect(server) as client:
+        found = client.library_front(library, flops=flops, params=params)
+    if as_json:
+        write_json(found)
+        return
+    from rich.console import Console
+
+    from pareconv.service.cli.prediction_table import prediction_view
+
+    Console().print(prediction_view(found))
+
+
+def _print_libraries(items: list[Json]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("Library", no_wrap=True)
+    table.add_column("Teacher", overflow="fold")  # the only one that gives way
+    for title in ("FLOPs", "Params", "State", "Age"):
+        table.add_column(title, no_wrap=True)
+    for library in items:
+        cost = library["teacher_cost"]
+        state = "being built" if library["building"] else "idle"
+        figures = (count(cost["flops"]), count(cost["params"]), state, age(library["updated_at"]))
+        table.add_row(library["id"], library["architecture"], *figures)
+    Console().print(table)

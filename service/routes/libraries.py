@@ -1,0 +1,65 @@
+"""Routes of libraries: list, look into, ask for a prediction, delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from pareconv.service.dependencies import Cursor, InjectedStores, InjectedTasks, Limit
+from pareconv.service.library_view import LibraryView, LibraryWithEntries
+from pareconv.service.pages import Page
+from pareconv.service.prediction import predict
+from pareconv.service.prediction_view import PredictedFrontView
+from pareconv.service.problems import documented
+
+router = APIRouter(prefix="/libraries", tags=["libraries"])
+
+Amount = Annotated[
+    str | None,
+    Query(
+        max_length=18,
+        description="a share of the teacher's, `0.4` or `40%`, or a whole number above 1",
+    ),
+]
+
+
+@router.get("", summary="List the libraries, newest first")
+def list_libraries(
+    stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
+) -> Page[LibraryView]:
+    found, following = stores.libraries.page(limit, cursor)
+    return Page(items=[LibraryView.of(each) for each in found], next=following)
+
+
+@router.get("/{id}", summary="Show a library", responses=documented(404))
+def show_library(id: str, stores: InjectedStores) -> LibraryWithEntries:
+    """The library with every option of every block that was distilled for it so far."""
+    library = stores.libraries.get(id)
+    return LibraryWithEntries.with_entries(library, stores.libraries.entries(id))
+
+
+@router.get(
+    "/{id}/front",
+    summary="Predict the front at any budget",
+    responses=documented(404, 409, 503, 504),
+)
+def predict_front(
+    id: str,
+    stores: InjectedStores,
+    tasks: InjectedTasks,
+    flops: Amount = None,
+    params: Amount = None,
+) -> PredictedFrontView:
+    """The plans that should be best within the budget; without one, the whole front.
+
+    Scores add up and costs are exact, so this trains nothing and needs no job.
+    """
+    return predict(id, {"flops": flops, "params": params}, stores, tasks)
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a library", responses=documented(404, 409))
+def delete_library(id: str, stores: InjectedStores) -> None:
+    """Forget a library and all that is in it, unless a worker builds it or a running job needs it.
+
+    The next job on the same teacher and data begins a new one.
+    """
+    stores.libraries.delete(id)

@@ -1,0 +1,146 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pareconv.models.blocks import find_blocks
+from pareconv.models.cutting import cut_block
+from pareconv.models.plan import KEEP, Option
+from pareconv.models.rewriting import rewrite
+from pareconv.search.blockwise import Apprentice, apprentices
+from pareconv.search.data.batches import normalize
+from pareconv.search.scoring import measure_losses, measure_scores
+
+MILD, STRONG = Option.of("svd", ratio=0.5), Option.of("svd", ratio=0.125)
+
+
+@pytest.fixture
+def bench(new_bench):
+    return new_bench()
+
+
+@pytest.fixture
+def blocks(bench):
+    return find_blocks(bench.teacher, "block")
+
+
+@pytest.fixture
+def held_out(bench):
+    split = bench.held_out(200)
+    return normalize(split.images, split.mean, split.std)
+
+
+@pytest.fixture
+def kept(bench, blocks, held_out):
+    """The blocks themselves, on the statistics of the images that are looked at: nothing but the
+    rounding tells them from the teacher's, whose statistics are set to the same.
+    """
+    for block in blocks:
+        copied = Apprentice(block, KEEP, copy.deepcopy(cut_block(bench.teacher, block)))
+        measure_losses(bench.teacher, [copied], held_out)
+        bench.teacher.load_state_dict(copied.network.state_dict(), strict=False)
+    return [
+        Apprentice(block, KEEP, copy.deepcopy(cut_block(bench.teacher, block))) for block in blocks
+    ]
+
+
+def test_an_exact_option_has_no_loss_and_no_score(bench, blocks, kept, held_out):
+    del kept  # the teacher's statistics are those of the images
+    exact = apprentices(bench.teacher, [(blocks[1], Option.of("svd", ratio=0.5))], bench.sample)
+    conv = exact[0].network.get_submodule("3")
+    whole = nn.Conv2d(12, 24, 3, stride=2, padding=1, bias=False)
+    whole.load_state_dict(bench.teacher.get_submodule("3").state_dict())
+    assert conv is not whole
+    exact[0].network.set_submodule("3", whole)
+    (loss,) = measure_losses(bench.teacher, exact, held_out)
+    (score,) = measure_scores(bench.teacher, exact, held_out)
+    assert loss < 1e-3
+    assert score.kl < 1e-4
+
+
+def test_keeping_a_block_costs_nothing(bench, kept, held_out):
+    for loss, score in zip(
+        measure_losses(bench.teacher, kept, held_out),
+        measure_scores(bench.teacher, kept, held_out),
+        strict=True,
+    ):
+        assert loss < 1e-3
+        assert score.kl == pytest.approx(0, abs=1e-4)
+
+
+def test_a_broken_option_scores_worse_than_a_mild_one(bench, blocks, held_out):
+    places = [(block, option) for block in blocks for option in (MILD, STRONG, MILD)]
+    learners = apprentices(bench.teacher, places, bench.sample)
+    for place in (2, 5):
+        for parameter in learners[place].network.parameters():
+            nn.init.normal_(parameter)
+    losses = measure_losses(bench.teacher, learners, held_out)
+    scores = [score.kl for score in measure_scores(bench.teacher, learners, held_out)]
+    for start in (0, 3):
+        mild, strong, broken = range(start, start + 3)
+        assert losses[mild] < losses[strong] < losses[broken]
+        assert 0 <= scores[mild] < scores[strong] < scores[broken]
+
+
+def test_the_score_is_the_divergence_of_the_whole_network(bench, blocks, held_out):
+    """With that one block replaced, on the statistics that the measuring left in it."""
+    (learner,) = apprentices(bench.teacher, [(blocks[0], STRONG)], bench.sample)
+    measure_losses(bench.teacher, [learner], held_out)
+    (score,) = measure_scores(bench.teacher, [learner], held_out)
+    student = rewrite(bench.teacher, {blocks[0].name: STRONG})
+    student.load_state_dict(learner.network.state_dict(), strict=False)
+    with torch.no_grad():
+        target = bench.teacher(held_out).log_softmax(1)
+        own = student.eval()(held_out).log_softmax(1)
+    each = F.kl_div(own, target, reduction="none", log_target=True).sum(1)
+    assert score.kl == pytest.approx(float(each.mean()), rel=1e-3)
+    assert score.stderr == pytest.approx(float(each.std()) / len(each) ** 0.5, rel=1e-3)
+    assert score.images == len(held_out) == 200
+
+
+def test_batch_norms_have_the_statistics_of_the_images(bench, blocks, held_out):
+    (learner,) = apprentices(bench.teacher, [(blocks[0], MILD)], bench.sample)
+    norm = learner.network.get_submodule("1")
+    norm.running_mean.fill_(100.0)
+    norm.running_var.fill_(1e-3)
+    measure_losses(bench.teacher, [learner], held_out)
+    with torch.no_grad():
+        seen = learner.network.get_submodule("0")(held_out)
+    deviation = seen.var((0, 2, 3)).sqrt()
+    assert ((norm.running_mean - seen.mean((0, 2, 3))).abs() / deviation).max() < 0.01
+    torch.testing.assert_close(norm.running_var.sqrt(), deviation, rtol=0.03, atol=0)
+
+
+def test_measuring_leaves_eval_mode_weights_and_momentum(bench, blocks, held_out):
+    learners = apprentices(bench.teacher, [(block, MILD) for block in blocks], bench.sample)
+    norms = [part for each in learners for part in each.network.modules()
+             if isinstance(part, _BatchNorm)]  # fmt: skip
+    for norm in norms:
+        norm.momentum = 0.03
+    weights = [p.clone() for each in learners for p in each.network.parameters()]
+    state = {name: value.clone() for name, value in bench.teacher.state_dict().items()}
+    measure_losses(bench.teacher, learners, held_out)
+    measure_scores(bench.teacher, learners, held_out)
+    assert [norm.momentum for norm in norms] == [0.03, 0.03]
+    assert not any(part.training for each in learners for part in each.network.modules())
+    after = [p for each in learners for p in each.network.parameters()]
+    assert all(map(torch.equal, weights, after))
+    assert all(torch.equal(state[name], v) for name, v in bench.teacher.state_dict().items())
+
+
+def test_who_is_measured_beside_it_changes_nothing(bench, blocks, held_out):
+    places = [(block, option) for block in blocks for option in (MILD, STRONG)]
+    learners = apprentices(bench.teacher, places, bench.sample)
+    together = measure_losses(bench.teacher, learners, held_out)
+    scores = measure_scores(bench.teacher, learners, held_out)
+    for learner, loss, score in zip(learners, together, scores, strict=True):
+        assert measure_losses(bench.teacher, [learner], held_out) == [loss]
+        assert measure_scores(bench.teacher, [learner], held_out) == [score]
+
+
+def test_measuring_nothing_gives_nothing(bench, held_out):
+    assert measure_losses(bench.teacher, [], held_out) == []
+    assert measure_scores(bench.teacher, [], held_out) == []
