@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := models search service storage
 
-.PHONY: setup demo serve test test-slow check format clean
+.PHONY: setup demo serve test test-slow check bench-search format clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,11 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
+
+# Two hours of two cores; goes on where it was stopped. Other tools are installed for it alone.
+bench-search: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python -m benchmarks.search
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pareconv.models.blocks import Block
-from pareconv.models.cutting import cut, cut_block, entry, result
+from pareconv.models.cutting import cut, cut_block, entry
 from pareconv.models.plan import Option
 from pareconv.models.rewriting import build, rebuilt
-from pareconv.search.answers import Answer, Answers
 from pareconv.search.data.batches import batch_sizes
 from pareconv.search.data.views import Views
 
@@ -68,28 +68,26 @@ def teach(
     teacher: fx.GraphModule,
     learners: Sequence[Apprentice],
     views: Views,
-    answers: Answers,
     lessons: Lessons,
 ) -> None:
     """Train all of them at once, each on the inputs and outputs of its block in `teacher`."""
     blocks = {learner.block.name: learner.block for learner in learners}
     names = dict.fromkeys(name for block in blocks.values() for name in (block.input, block.output))
-    watched = cut(teacher, [entry(teacher)], [*names, *answers.taps, result(teacher)]).eval()
+    watched = cut(teacher, [entry(teacher)], list(names)).eval()
     parameters = [parameter for learner in learners for parameter in learner.network.parameters()]
     sizes = batch_sizes(lessons.images, lessons.batch_size)
     optimizer = torch.optim.Adam(parameters, lr=lessons.lr, foreach=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(sizes))
     for learner in learners:
-        learner.network.train()
+        for part in learner.network.eval().modules():
+            # All else as in the teacher, which has no dropout.
+            part.training = isinstance(part, _BatchNorm)
     first = lessons.first
     for size in sizes:
-        numbers = torch.arange(first, first + size)
+        images, _ = views[torch.arange(first, first + size)]
         first += size
-        images, _ = views[numbers]
         with torch.no_grad():
-            *values, logits = watched(images)
-        seen = dict(zip(names, values[: len(names)], strict=True))
-        answers.note(numbers, Answer(logits, tuple(values[len(names) :])))
+            seen = dict(zip(names, watched(images), strict=True))
         optimizer.zero_grad(set_to_none=True)
         for learner in learners:
             # Each graph is freed before the next is made: memory holds one option at a time.

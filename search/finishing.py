@@ -24,6 +24,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 _CHECKED_IMAGES = 16
 
+_LR_PER_GAP = 0.1  # more than in a trial: it has longer to come down, and starts closer
 _AVERAGING = 0.02  # share of the steps over which the average of the weights looks back
 EXAMS = (0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the training after which it is examined
 
@@ -59,7 +60,13 @@ def polish(
     """
     asked = bench.answers.asked
     training = training_of(
-        bench, student, bench.spec.finish, "finish", averaging=_AVERAGING, progress=progress
+        bench,
+        student,
+        bench.spec.finish,
+        "finish",
+        lr_per_gap=_LR_PER_GAP,
+        averaging=_AVERAGING,
+        progress=progress,
     )
     best, state = -1.0, {}
     for share in EXAMS:

@@ -15,7 +15,7 @@ from pareconv.models.cost import flops_by_operator
 from pareconv.models.cost_table import Quantity
 from pareconv.models.errors import ModelError
 from pareconv.models.graph import canonical
-from pareconv.models.plan import KEEP
+from pareconv.models.plan import KEEP, Option
 from pareconv.models.space import Scope, Space, find_space
 from pareconv.models.teachers.architectures import Architecture, architecture
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
@@ -23,6 +23,7 @@ from pareconv.search.contents import Contents, contents
 from pareconv.search.distillation.registry import method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
+from pareconv.search.solver import Solver
 from pareconv.search.spec import Budget, JobSpec, limit_of
 
 _QUANTITIES: tuple[Quantity, ...] = ("flops", "params")
@@ -170,7 +171,20 @@ def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
 
 
 def _limits(budget: Budget, space: Space) -> dict[str, int | None]:
-    return {name: _limit(name, getattr(budget, name), space) for name in _QUANTITIES}
+    found = {name: _limit(name, getattr(budget, name), space) for name in _QUANTITIES}
+    asked = {name: limit for name, limit in found.items() if limit is not None}
+    indifferent = {block: dict.fromkeys(options, 0.0) for block, options in _changing(space)}
+    if Solver(space.table, indifferent).best(asked) is None:
+        named = " and ".join(f"{limit:,} {name}" for name, limit in asked.items())
+        raise InvalidSpec(
+            "budget", f"{named} can each be reached, but not together; raise one of them"
+        )
+    return {str(name): limit for name, limit in found.items()}
+
+
+def _changing(space: Space) -> Iterator[tuple[str, list[Option]]]:
+    for block, options in space.table.changes.items():
+        yield block, [option for option in options if option != KEEP]
 
 
 def _limit(name: Quantity, asked: int | str | None, space: Space) -> int | None:

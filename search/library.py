@@ -82,6 +82,8 @@ class LibraryBuilder:
 
     def build(self, wanted: Sequence[Wanted]) -> None:
         """Emit entries for all that is `wanted`; PlanError for a block or option that is none."""
+        for each in wanted:
+            self._table.change(each.block, Option.parse(each.option))
         chunks = list(self._chunks(wanted))
         for position, chunk in enumerate(chunks):
             for done in self._build_chunk(chunk):
@@ -92,12 +94,14 @@ class LibraryBuilder:
         """Yields the share that is done after each rung."""
         learners = self._start(wanted)
         self._measure(learners)
-        for rung in range(self._recipe.rungs + 1):
+        # A job with more rungs may have been interrupted before it scored them.
+        last = max(self._recipe.rungs, *(each.rungs for each in learners))
+        for rung in range(last + 1):
             present = [each for each in learners if each.rungs == rung]
             going_on = self._going_on(present, learners)
             self._leave([each for each in present if each not in going_on], learners)
             self._teach(going_on, rung)
-            yield (rung + 1) / (self._recipe.rungs + 1)
+            yield (rung + 1) / (last + 1)
 
     def _going_on(self, present: list[_Learner], learners: list[_Learner]) -> list[_Learner]:
         moving = [
@@ -148,7 +152,7 @@ class LibraryBuilder:
             lr=self._lr,
         )
         taught = [each.apprentice for each in learners]
-        teach(self._bench.teacher, taught, self._bench.views, self._bench.answers, lessons)
+        teach(self._bench.teacher, taught, self._bench.views, lessons)
         self._compute += images * (1 + 3 * self._ratio(learners))
         before = [each.loss for each in learners]
         self._measure(learners)
@@ -171,7 +175,7 @@ class LibraryBuilder:
         self._score(hopeful)
         for each in leaving:
             # Who still moved when the rungs were used up may go on in a later job.
-            is_moving = each.rungs == self._recipe.rungs and each.fell >= _SETTLED
+            is_moving = each.rungs >= self._recipe.rungs and each.fell >= _SETTLED
             each.settled = each not in hopeful or not is_moving
         self._put(leaving)
 

@@ -20,6 +20,10 @@ _SECONDS = 10.0
 
 _RANGE, _TINY = 1e3, 1e-12  # of the scores as the solver sees them
 
+# Shares of a limit that are left unused, where a plan was over it by less than the solver's
+# tolerance, a millionth.
+_MARGINS = (0, 1e-6, 1e-5)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -75,20 +79,22 @@ class Solver:
 
         It shares at most `overlap` of its blocks' choices with each plan of `unlike`.
         """
-        constraints = [self._one_each]
-        for name, limit in limits.items():
-            room = limit - self._table.teacher.quantity(name)
-            constraints.append(LinearConstraint(self._changes[name][None, :], -np.inf, room))
         most = int(np.floor(overlap * len(self._scores)))
-        constraints += [self._share(plan, most) for plan in unlike]
-        while (plan := self._solve(constraints)) is not None:
+        apart = [self._share(plan, most) for plan in unlike]
+        for margin in _MARGINS:
+            within = [self._within(name, limit, margin) for name, limit in limits.items()]
+            plan = self._solve([self._one_each, *within, *apart])
+            if plan is None:
+                return None
             cost = self._table.cost(plan)
             if all(cost.quantity(name) <= limit for name, limit in limits.items()):
                 score = sum(self._part(block, option) for block, option in plan.items())
                 return Prediction(plan, score, cost)
-            # Over a large limit by less than the solver's tolerance: another plan must do.
-            constraints.append(self._share(plan, len(self._scores) - 1))
         return None
+
+    def _within(self, name: Quantity, limit: int, margin: float) -> LinearConstraint:
+        room = limit - self._table.teacher.quantity(name) - margin * limit
+        return LinearConstraint(self._changes[name][None, :], -np.inf, room)
 
     def _solve(self, constraints: Sequence[LinearConstraint]) -> Plan | None:
         found = milp(

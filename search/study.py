@@ -54,6 +54,7 @@ class Study:
         self._prepared = prepared
         self._problem = problem_of(profiled)
         self._proposer = Proposer(self._problem, self._first_plans())
+        self._uncontested: set[int] = set()  # could not be evaluated again
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
         self._mirror = Mirror(database_url, name, self._problem)
 
@@ -193,6 +194,7 @@ class Study:
             each
             for each in front
             if each.evaluations <= repeats
+            and each.number not in self._uncontested
             and any(other is not each and _are_within_noise(each, other) for other in front)
         ]
         return min(waiting, key=lambda each: (each.evaluations, each.number), default=None)
@@ -202,7 +204,13 @@ class Study:
         assert candidate.accuracy is not None
         assert candidate.accuracy_stderr is not None
         done = candidate.evaluations
-        measured = self._evaluate(Plan.from_json(candidate.plan), attempt=done)
+        try:
+            measured = self._evaluate(Plan.from_json(candidate.plan), attempt=done)
+        except (TaskDied, Diverged, TaskFailed, ModelError) as error:
+            self._uncontested.add(candidate.number)
+            message = f"trial {candidate.number} could not be evaluated again: {error}"
+            self._run.report("trial_failed", message, level="warning")
+            return
         mean = (done * candidate.accuracy + measured["accuracy"]) / (done + 1)
         self._run.stores.candidates.reevaluate(
             self._run.job.id,

@@ -13,7 +13,7 @@ _WEIGHT_DECAY = 5e-4
 
 # Of a batch of 64; measured in docs/search.md. A student that starts close to its teacher is moved
 # away by a large one, one that starts far away gets nowhere with a small one.
-_LR_PER_GAP, _LEAST_LR, _MOST_LR = 0.04, 0.002, 0.02
+_LEAST_LR, _MOST_LR = 0.005, 0.02
 
 
 def training_of(
@@ -21,11 +21,14 @@ def training_of(
     student: fx.GraphModule,
     distill: Distill,
     *purpose: object,
+    lr_per_gap: float,
     averaging: float = 0.0,
     progress: Progress | None = None,
 ) -> Training:
     """`student`, about to be taught as `distill` says, in an order of its own for each
     `purpose`.
+
+    A learning rate that is `auto` is `lr_per_gap` times the accuracy that the student lacks now.
     """
     assert isinstance(distill.batch_size, int)  # resolved
     assert isinstance(distill.views, int)
@@ -34,7 +37,7 @@ def training_of(
         images=images,
         pool=min(images, distill.views),
         batch_size=distill.batch_size,
-        lr=_lr(bench, student, distill.batch_size) if distill.lr == "auto" else distill.lr,
+        lr=_lr(bench, student, distill, lr_per_gap),
         weight_decay=_WEIGHT_DECAY,
         seed=derived(bench.spec.seed, *purpose),
         averaging=averaging,
@@ -49,6 +52,9 @@ def training_of(
     )
 
 
-def _lr(bench: Workbench, student: fx.GraphModule, batch_size: int) -> float:
+def _lr(bench: Workbench, student: fx.GraphModule, distill: Distill, lr_per_gap: float) -> float:
+    if distill.lr != "auto":
+        return distill.lr
+    assert isinstance(distill.batch_size, int)  # resolved
     gap = bench.teacher_skill - evaluate(student, bench.probe).accuracy
-    return min(max(_LR_PER_GAP * gap, _LEAST_LR), _MOST_LR) * batch_size / 64
+    return min(max(lr_per_gap * gap, _LEAST_LR), _MOST_LR) * distill.batch_size / 64

@@ -20,6 +20,8 @@ from pareconv.search.teaching import training_of
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
+_LR_PER_GAP = 0.04
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -43,7 +45,9 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
     """
     started, asked = time.perf_counter(), bench.answers.asked
     student = assemble(bench, trial.plan, trial.weights, files)
-    training = training_of(bench, student, bench.spec.distill, "trial", trial.attempt)
+    training = training_of(
+        bench, student, bench.spec.distill, "trial", trial.attempt, lr_per_gap=_LR_PER_GAP
+    )
     rungs: list[Rung] = []
     reason = None
     for share in (*RUNGS, 1.0) if bench.spec.search.stop_early else (1.0,):

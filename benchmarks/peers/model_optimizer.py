@@ -4,6 +4,15 @@ It measures how much accuracy each width of each layer alone costs, then gives e
 narrowest width whose loss stays below one threshold, as low a threshold as the FLOPs allow. The
 channels of a layer are ordered by magnitude. Of a ResNet with option A shortcuts it narrows the
 inner channels of the blocks alone.
+
+The ResNet-20 teacher, with 1,000 images for batch norms and 500 to score on, validation accuracy in
+% on 2,000 images of which those are part, one seed; distilled with 20,000 images at 0.01:
+
+| FLOPs asked | reached | widths are multiples of | forwards | recalibrated | distilled |
+|-------------|---------|-------------------------|----------|--------------|-----------|
+| 50 %        | 47.5 %  | 4                       | 111,260  | 66.2         | 86.5      |
+| 30 %        | 29.6 %  | 4                       | 109,740  | 33.3         | 79.2      |
+| 15 %        | 14.6 %  | 2                       | 221,671  | 12.3         | 62.2      |
 """
 
 import copy

@@ -1,4 +1,39 @@
-"""Torch-Pruning 1.6.1: group magnitudes (DepGraph, arXiv 2301.12900), ranked over all layers."""
+"""Torch-Pruning 1.6.1: channels ranked by magnitude over all layers (DepGraph, arXiv 2301.12900).
+
+The criterion was chosen on the ResNet-20 teacher by validation accuracy in % (2,000 images, one
+seed, standard error up to 1.1) with 50, 30 and 15 % of the FLOPs left, inner channels pruned in 200
+steps; first with batch norms recalibrated, then after 10,000 images of distillation at a learning
+rate of 0.02. `layer` ranks the channels in each layer, `all` over all layers, as mean-normalised
+scores.
+
+| criterion        | recalibrated   | distilled      |
+|------------------|----------------|----------------|
+| group L1, layer  | 54.2 21.5  9.7 | 82.8 70.6 51.1 |
+| group L1, all    | 69.5 18.8 13.2 | 86.1 68.6 41.1 |
+| group L2, layer  | 54.2 24.8 13.0 | 81.6 70.6 49.2 |
+| group L2, all    | 55.2 23.5 10.3 | 84.9 71.2 42.4 |
+| median, layer    | 46.2 26.6 10.9 | 81.2 70.2 39.6 |
+| BN scale, all    | 54.1 17.4 11.3 | 83.5 63.4 43.1 |
+| LAMP, all        | 27.2 16.0 10.9 | 74.9 56.5 43.8 |
+| Taylor, layer    | 46.8 17.1 14.7 | 81.1 60.4 46.2 |
+| Taylor, all      | 49.2 16.6 14.1 | 82.7 61.7 40.8 |
+| Hessian, layer   | 46.3 18.4 11.6 | 80.2 62.8 46.0 |
+| Hessian, all     | 44.6 18.2 11.3 | 79.6 60.3 42.2 |
+
+Gradients were those of 512 images. The squared ones of the Hessian were summed here, as
+`accumulate_grad` of 1.6.1 keeps those of the last image alone. GroupNormPruner differs from group
+L2 by a penalty during tens of epochs of training before the pruning, which was not tried.
+
+Ranked over all layers, some layers lose nearly every channel; with a floor under every width the
+order changes. After 20,000 images at 0.01:
+
+| group L2                             | distilled      |
+|--------------------------------------|----------------|
+| inner channels, layer                | 85.7 78.1 55.5 |
+| inner channels, all, floor           | 88.6 79.0 52.5 |
+| residual stream too, all, floor      | 86.4 75.8 60.4 |
+| what `prune` gives, in 400 steps     | 88.2 79.7 58.2 |
+"""
 
 import copy
 import math
@@ -6,31 +41,31 @@ import math
 import torch
 import torch.nn.functional as F
 import torch_pruning as tp
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 from torch_pruning.pruner.function import BasePruningFunc
 
 from benchmarks.peers.pruned import Pruned
 from pareconv.models.cost import count
-from pareconv.models.teachers.cifar_resnet import SubsamplingShortcut
+from pareconv.models.graph import canonical
 
-# Steps from the whole network to nothing, as in the authors' CIFAR experiments: about one channel
-# each, after which importances are taken anew.
+# From the whole network to nothing, as in the authors' CIFAR experiments: less than one inner
+# channel a step, after which importances are taken anew.
 _STEPS = 400
 # Every layer keeps this share of the width that it would keep if all were narrowed alike.
-_LEAST_SHARE = 0.75
+_FLOOR = 0.75
 _STREAM_BELOW = 0.2
 
 
 def prune(
     teacher: nn.Module, batch: tuple[Tensor, Tensor], flops: int, *, stream: bool | None = None
 ) -> Pruned:
-    """The largest CIFAR ResNet within `flops`, as fvcore counts them, on the way down.
+    """The first network within `flops`, as fvcore counts them, on the way down from `teacher`.
 
-    `batch` only shows what an image looks like: the criterion needs no gradient, and nothing is
-    spent. Without `stream` the inner channels of the blocks alone are pruned and `teacher` may be a
-    GraphModule; with it the residual stream too, which needs the plain network and its shortcut
-    modules. None prunes the stream below a fifth of the teacher's FLOPs. Raises ValueError for a
-    limit that is not reached.
+    `teacher` is a CIFAR ResNet or its graph; `batch` shows what an image looks like. The criterion
+    needs no gradient, so that nothing is spent. `stream` says whether the residual stream is pruned
+    too, or the inner channels of the blocks alone; None prunes it below a fifth of the teacher's
+    FLOPs. Raises ValueError for a limit that is not reached.
     """
     example = batch[0][:1]
     share = flops / count(teacher, *example.shape).flops
@@ -38,7 +73,7 @@ def prune(
         stream = share < _STREAM_BELOW
     network = copy.deepcopy(teacher).eval().requires_grad_(True)
     if stream:
-        _open_shortcuts(network)
+        network = _routed(network, example)
     # FLOPs fall with the width of the inner channels, and with its square if all are narrowed.
     width = math.sqrt(share) if stream else share
     pruner = tp.BasePruner(
@@ -47,16 +82,16 @@ def prune(
         importance=tp.importance.GroupMagnitudeImportance(p=2),
         global_pruning=True,
         pruning_ratio=1.0,
-        max_pruning_ratio=1 - _LEAST_SHARE * width,
+        max_pruning_ratio=1 - _FLOOR * width,
         iterative_steps=_STEPS,
         ignored_layers=[network.linear] if stream else _ends_of_stream(network),
         customized_pruners={_Route: _RoutePruner()},
     )
     for _ in range(_STEPS):
         if count(network, *example.shape).flops <= flops:
-            return Pruned(network, 0.0)
+            return Pruned(network, forward_images=0.0)
         pruner.step()
-    raise ValueError(f"{flops:,} FLOPs are not reached; allow more")
+    raise ValueError(f"Torch-Pruning finds no network within {flops:,} FLOPs; allow more")
 
 
 def _ends_of_stream(network: nn.Module) -> list[nn.Module]:
@@ -66,42 +101,38 @@ def _ends_of_stream(network: nn.Module) -> list[nn.Module]:
 
 
 class _Route(nn.Module):
-    """An option A shortcut whose channels can be pruned: where each one comes from.
+    """The padding of channels of an option A shortcut, as a layer whose channels can be pruned.
 
-    `sources` [out channels] holds the channel read, or `in_channels` for zeros. Torch-Pruning
-    takes the padding of channels for an element-wise operation: channel i of the narrow stream for
-    channel i of the wide one, and the network that it leaves does not run.
+    `sources` [out channels] holds the channel that each one reads, or `in_channels` for zeros.
+    Torch-Pruning takes padding for an element-wise operation, channel i of the narrow stream for
+    channel i of the wide one, and the network that it then leaves does not run.
     """
 
-    def __init__(self, sources: Tensor, in_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, before: int, after: int) -> None:
         super().__init__()
-        self.register_buffer("sources", sources)
         self.in_channels = in_channels
-        self.stride = stride
+        sources = F.pad(torch.arange(in_channels), (before, after), value=in_channels)
+        self.register_buffer("sources", sources)
 
     def forward(self, x: Tensor) -> Tensor:
-        with_zeros = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, 1))
-        return with_zeros.index_select(1, self.sources)
+        return F.pad(x, (0, 0, 0, 0, 0, 1)).index_select(1, self.sources)
 
 
 class _RoutePruner(BasePruningFunc):
-    """What pruning a channel before or behind a route does to it; neither entails the other."""
+    """What the pruning of a channel before or behind a route does to it. Neither entails the
+    other.
+    """
 
     TARGET_MODULES = _Route
 
     def prune_out_channels(self, layer: _Route, idxs: list[int]) -> _Route:
-        kept = torch.ones(len(layer.sources), dtype=torch.bool)
-        kept[idxs] = False
-        layer.sources = layer.sources[kept.to(layer.sources.device)]
+        layer.sources = layer.sources[_kept(len(layer.sources), idxs, layer.sources)]
         return layer
 
     def prune_in_channels(self, layer: _Route, idxs: list[int]) -> _Route:
-        kept = torch.ones(layer.in_channels + 1, dtype=torch.bool)
-        kept[idxs] = False
-        zeros = int(kept.sum()) - 1
-        moved = torch.where(kept, kept.cumsum(0) - 1, zeros).to(layer.sources.device)
-        layer.sources = moved[layer.sources]
-        layer.in_channels = zeros
+        kept = _kept(layer.in_channels + 1, idxs, layer.sources)
+        layer.in_channels = int(kept.sum()) - 1
+        layer.sources = torch.where(kept, kept.cumsum(0) - 1, layer.in_channels)[layer.sources]
         return layer
 
     def get_out_channels(self, layer: _Route) -> int:
@@ -111,21 +142,25 @@ class _RoutePruner(BasePruningFunc):
         return layer.in_channels
 
 
-def _open_shortcuts(network: nn.Module) -> None:
-    blocks = [
-        module
-        for module in network.modules()
-        if isinstance(getattr(module, "shortcut", None), SubsamplingShortcut)
-    ]
-    if not blocks:
-        raise ValueError(
-            "the network has no option A shortcut as a module; give the plain CIFAR ResNet, not "
-            "its graph, or stream=False"
-        )
-    for block in blocks:
-        in_channels, shortcut = block.conv1.in_channels, block.shortcut
-        sources = F.pad(
-            torch.arange(in_channels), (shortcut.before, shortcut.after), value=in_channels
-        )
-        route = _Route(sources, in_channels, shortcut.stride)
-        block.shortcut = route.to(block.conv1.weight.device)
+def _kept(size: int, dropped: list[int], like: Tensor) -> Tensor:
+    kept = torch.ones(size, dtype=torch.bool, device=like.device)
+    kept[dropped] = False
+    return kept
+
+
+def _routed(network: nn.Module, example: Tensor) -> fx.GraphModule:
+    """The graph of `network` with a route for each padding of channels."""
+    module = canonical(network)
+    ShapeProp(module).propagate(example)
+    for node in list(module.graph.nodes):
+        if node.target is not F.pad:
+            continue
+        x, (*_, before, after) = node.args
+        route = _Route(x.meta["tensor_meta"].shape[1], before, after).to(example.device)
+        module.add_submodule(node.name, route)
+        with module.graph.inserting_after(node):
+            routed = module.graph.call_module(node.name, (x,))
+        node.replace_all_uses_with(routed)
+        module.graph.erase_node(node)
+    module.recompile()
+    return module

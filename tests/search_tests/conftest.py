@@ -146,7 +146,7 @@ class Scripted:
         self.tried = []
         self.finished = []
         self.on_trial = self.on_finish = self.on_profile = self.on_library = lambda *_: None
-        self.measured = lambda payload: {}
+        self.measured = lambda _: {}
 
     def call(self, task, payload, *, timeout_seconds=None, on_event=None, poll=None):
         poll()

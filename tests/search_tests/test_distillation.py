@@ -196,7 +196,9 @@ def test_features_are_learnt_beside_the_logits(lesson):
 
 
 def test_an_unknown_method_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown method 'attention'; known: features, kd, labels"):
+    with pytest.raises(
+        ValueError, match=r"unknown method 'attention'; known: features, kd, labels"
+    ):
         method("attention")
 
 

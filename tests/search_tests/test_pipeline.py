@@ -25,7 +25,7 @@ SPEC = {
     "dataset": {"source": "digits", "image_size": 8},
     "budget": {"flops": "60%", "params": "70%"},
     "library": {"rungs": 1, "images": 128, "score_images": 64},
-    "search": {"trials": 4, "stop_early": False},
+    "search": {"trials": 4, "stop_early": False, "operators": ["svd", "ghost", "shift"]},
     "distill": {"epochs": 0.5},
     "finish": {"finalists": 1, "epochs": 2},
     "seed": 3,
@@ -125,7 +125,8 @@ def test_every_export_gives_the_test_accuracy_that_was_reported(outcome):
 
 
 def test_the_same_spec_and_seed_give_the_same_in_another_home(outcome, tmp_path):
-    again = Outcome(tmp_path / "home", SPEC)
+    finish = SPEC["finish"] | {"formats": ["safetensors"]}
+    again = Outcome(tmp_path / "home", SPEC | {"finish": finish})
     compared = ("plan", "flops", "params", "accuracy", "loss", "finish_accuracy", "test_accuracy")
     assert [[getattr(each, name) for name in compared] for each in again.candidates] == [
         [getattr(each, name) for name in compared] for each in outcome.candidates

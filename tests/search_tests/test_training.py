@@ -5,9 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pareconv.search.answers import Answers
+from pareconv.search.answers import Answers, Listener
 from pareconv.search.data.views import Views
 from pareconv.search.distillation.base import Method
+from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.registry import METHODS
@@ -29,6 +30,7 @@ class Counting(Method):
 
     def __init__(self, needs_teacher=True):
         self.sizes = []
+        self.features = []
         self.teachers = []
         self.needs_teacher = needs_teacher
 
@@ -39,6 +41,7 @@ class Counting(Method):
     def terms(self, lesson):
         self.sizes.append(len(lesson.labels))
         self.teachers.append(lesson.teacher)
+        self.features.append(lesson.student.features)
         return {"labels": F.cross_entropy(lesson.student.logits, lesson.labels)}
 
 
@@ -236,3 +239,30 @@ def test_averaged_weights_lag_behind_and_do_not_change_the_training(small_networ
     weight = "0.weight"
     assert 0 < (averaged[weight] - last[weight]).norm() < (first[weight] - last[weight]).norm()
     assert evaluate(taught.averaged, digit_splits[1]).accuracy > 3 * CHANCE
+
+
+def test_a_student_learns_from_the_features_of_the_teacher(small_network, digit_splits, teacher):
+    """Nearer to the teacher's blocks than one that saw its logits alone."""
+    views = Views(digit_splits[0], "none", 0)
+    images = views[torch.arange(200)][0]
+    distances = []
+    for beta in (0.0, 100.0):
+        student, answers = small_network(1), Answers(teacher, TAPS)
+        method = FeatureDistillation(LogitDistillation(temperature=4.0, alpha=1.0), beta)
+        Training(student, views, answers, method, recipe(lr=0.02)).run()
+        with torch.no_grad():
+            own, shown = Listener(student, TAPS)(images), answers(torch.arange(200), images)
+        distances.append(
+            [
+                float((one.float() - other.float()).square().mean())
+                for one, other in zip(own.features, shown.features, strict=True)
+            ]
+        )
+    assert all(near < far for far, near in zip(*distances, strict=True))
+
+
+def test_a_method_of_logits_is_shown_no_features(small_network, digit_splits, teacher):
+    counting = Counting()
+    views, answers = Views(digit_splits[0], "none", 0), Answers(teacher, TAPS)
+    Training(small_network(), views, answers, counting, recipe(images=64)).run()
+    assert counting.features == [()]

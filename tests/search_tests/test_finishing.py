@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from pareconv.models.plan import Plan
+from pareconv.search import finishing
+from pareconv.search.evaluation import evaluate
+from pareconv.search.finishing import finish
+from pareconv.search.trial import Trial, run_trial
+from pareconv.storage.files import FileStore
+
+PLAN = Plan.from_json({"0": "svd(ratio=0.375)", "3": "svd(ratio=0.125)"})
+
+
+@pytest.fixture
+def files(tmp_path):
+    return FileStore(str(tmp_path / "files"))
+
+
+@pytest.fixture
+def bench(new_bench):
+    return new_bench(distill={"epochs": 0.2}, finish={"epochs": 3, "lr": 0.01})
+
+
+class Finished:
+    """What came of finishing, the student that was exported, and what was measured on the way."""
+
+    def __init__(self, bench, files, patch):
+        self.trial = run_trial(bench, Trial(PLAN), files)
+        self.exams, self.tests, self.events = [], [], []
+
+        def watched(network, split):
+            measured = evaluate(network, split)
+            kind = self.tests if split is bench.test else self.exams
+            kind.append(
+                (measured.accuracy, {k: v.clone() for k, v in network.state_dict().items()})
+            )
+            return measured
+
+        def exported(bench, student, plan, files):
+            self.student = student
+            return []
+
+        patch.setattr(finishing, "evaluate", watched)
+        patch.setattr(finishing, "_export", exported)
+        self.asked = bench.answers.asked
+        self.result = finish(bench, PLAN, self.trial["checkpoint"], files, self.events.append)
+        self.asked = bench.answers.asked - self.asked
+
+
+@pytest.fixture
+def finished(bench, files, monkeypatch):
+    return Finished(bench, files, monkeypatch)
+
+
+def test_the_best_exam_on_validation_is_what_is_deployed(finished, bench):
+    best = max(accuracy for accuracy, _ in finished.exams)
+    assert finished.result["finish_accuracy"] == best
+    assert evaluate(finished.student, bench.validation).accuracy == best
+    of_best = [state for accuracy, state in finished.exams if accuracy == best]
+    deployed = finished.student.state_dict()
+    assert all(torch.equal(deployed[name], value) for name, value in of_best[-1].items())
+
+
+def test_it_is_better_than_the_trial_it_came_from(finished):
+    assert finished.result["finish_accuracy"] >= finished.trial["accuracy"]
+    assert len(finished.exams) > 1
+
+
+def test_it_is_tested_once_after_all_exams(finished, bench):
+    ((accuracy, state),) = finished.tests
+    assert finished.result["test_accuracy"] == accuracy
+    deployed = finished.student.state_dict()
+    assert all(torch.equal(deployed[name], value) for name, value in state.items())
+    assert evaluate(finished.student, bench.test).accuracy == accuracy
+
+
+def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch):
+    """Averages over nothing are the weights themselves: another student, of the same training."""
+    exams = []
+    for averaging in (0.0, 0.2):
+        monkeypatch.setattr(finishing, "_AVERAGING", averaging)
+        exams.append(Finished(bench, files, monkeypatch).exams)
+    name = "8.weight"
+    for (_, last), (_, averaged) in zip(*exams, strict=True):
+        assert not torch.equal(averaged[name], last[name])
+        assert (averaged[name] - last[name]).norm() < 0.1 * last[name].norm()
+
+
+def test_progress_rises_to_one(finished):
+    done = [event["done"] for event in finished.events if event["type"] == "progress"]
+    assert done == sorted(done)
+    assert done[-1] == 1
+
+
+def test_its_compute_is_counted(finished, bench):
+    """Three passes of the student for each image, one of the teacher for each new view, and the
+    exams.
+    """
+    images = 3 * len(bench.train)
+    ratio = bench.ratio(finished.student)
+    exams = len(finished.exams) * len(bench.validation)
+    assert 0 < ratio < 1
+    assert finished.result["compute"] == pytest.approx(
+        ratio * (3 * images + exams) + finished.asked
+    )
+    assert 0 < finished.asked <= images
