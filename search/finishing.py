@@ -26,7 +26,7 @@ _CHECKED_IMAGES = 16
 
 _LR_PER_GAP = 0.1  # more than in a trial: it has longer to come down, and starts closer
 _AVERAGING = 0.02  # share of the steps over which the average of the weights looks back
-EXAMS = (0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the training after which it is examined
+EXAMS = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the training after which it is examined
 
 
 def finish(

@@ -6,6 +6,7 @@ is scored, unless an option of its block that costs no more is clearly better, s
 take it.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ _SETTLED = 0.05  # a loss that fell by a smaller share in a rung has settled
 # An option is hopeless when its loss is so many times that of one that costs no more: where it may
 # still learn, and where it has.
 _HOPELESS_UNTAUGHT, _HOPELESS = 3.0, 1.2
+_DIVERGED = 1e9  # stands for a loss that is no number any more
 _MOST_BYTES = 2**30  # of the teacher's activations that a chunk of blocks looks at
 
 
@@ -168,7 +170,7 @@ class LibraryBuilder:
         )
         self._compute += len(self._held_out) * (1 + self._ratio(learners))
         for each, loss in zip(learners, measured, strict=True):
-            each.loss = loss
+            each.loss = loss if math.isfinite(loss) else _DIVERGED
 
     def _leave(self, leaving: list[_Learner], learners: list[_Learner]) -> None:
         hopeful = [each for each in leaving if not _is_hopeless(each, learners, _HOPELESS)]
@@ -261,4 +263,6 @@ class LibraryBuilder:
 
 
 def _is_hopeless(learner: _Learner, learners: Sequence[_Learner], factor: float) -> bool:
-    return any(learner.is_hopeless_beside(other, factor) for other in learners)
+    return learner.loss == _DIVERGED or any(
+        learner.is_hopeless_beside(other, factor) for other in learners
+    )

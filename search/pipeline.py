@@ -102,6 +102,7 @@ def _call_twice(run: Run, payload: dict[str, Any], on_event: Any) -> dict[str, A
 
 
 def _keep(run: Run, candidate: Candidate, result: dict[str, Any]) -> None:
+    run.claim.check()
     for artifact in result["artifacts"]:
         run.stores.artifacts.put(
             run.job.id,

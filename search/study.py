@@ -212,6 +212,7 @@ class Study:
             self._run.report("trial_failed", message, level="warning")
             return
         mean = (done * candidate.accuracy + measured["accuracy"]) / (done + 1)
+        self._run.claim.check()
         self._run.stores.candidates.reevaluate(
             self._run.job.id,
             candidate.number,

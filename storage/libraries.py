@@ -206,6 +206,8 @@ class LibraryStore:
     def put(self, id: str, owner: str, entries: Sequence[NewEntry], compute: float) -> bool:
         """Add entries, or put them whole in the place of the former ones, and add their compute.
 
+        The predicted front, which was of the former entries, is forgotten.
+
         All of it or nothing: False, and nothing, when `owner` no longer holds the lease.
         """
         with self._database.session() as session:
@@ -216,6 +218,7 @@ class LibraryStore:
                 values: dict[str, Any] = {**_NOT_SCORED, **entry}
                 session.merge(LibraryEntryRow(library_id=id, updated_at=now, **values))
             row.compute += compute
+            row.front = None  # it was of the former entries
             row.updated_at = now
             return True
 
