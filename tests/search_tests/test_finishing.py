@@ -81,9 +81,17 @@ def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch
         monkeypatch.setattr(finishing, "_AVERAGING", averaging)
         exams.append(Finished(bench, files, monkeypatch).exams)
     name = "8.weight"
-    for (_, last), (_, averaged) in zip(*exams, strict=True):
+    (_, start), (_, same) = (seen[0] for seen in exams)
+    assert torch.equal(start[name], same[name])  # before the training there is nothing to average
+    for (_, last), (_, averaged) in zip(*(seen[1:] for seen in exams), strict=True):
         assert not torch.equal(averaged[name], last[name])
         assert (averaged[name] - last[name]).norm() < 0.1 * last[name].norm()
+
+
+def test_it_never_ends_below_where_its_trial_ended(bench, files, monkeypatch):
+    monkeypatch.setattr(finishing, "_LR_PER_GAP", 1e9)
+    ruined = Finished(bench, files, monkeypatch)
+    assert ruined.result["finish_accuracy"] >= ruined.trial["accuracy"]
 
 
 def test_progress_rises_to_one(finished):
