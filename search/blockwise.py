@@ -20,8 +20,7 @@ from pareconv.models.plan import Option
 from pareconv.models.rewriting import build, rebuilt
 from pareconv.search.data.batches import batch_sizes
 from pareconv.search.data.views import Views
-
-_LEAST_ENERGY = 1e-6
+from pareconv.search.imitation import relative_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +94,3 @@ def teach(
             relative_error(output, seen[learner.block.output]).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-
-
-def relative_error(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error of each image of the batch over the mean energy of the batch's targets: [B]."""
-    error = (output - target).square().flatten(1).mean(1)
-    return error / target.square().mean().clamp_min(_LEAST_ENERGY)

@@ -18,7 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pareconv.models.blocks import Block
 from pareconv.models.cutting import cut, cut_tail, entry, result
-from pareconv.search.blockwise import Apprentice, relative_error
+from pareconv.search.blockwise import Apprentice
+from pareconv.search.imitation import relative_error
 
 _BATCH = 128  # also over how many images a batch norm takes its statistics
 

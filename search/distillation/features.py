@@ -8,9 +8,8 @@ from torch import Tensor
 
 from pareconv.search.distillation.base import Lesson, Method, Parameter
 from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.imitation import relative_error
 from pareconv.search.spec import Distill
-
-_LEAST_ENERGY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,8 @@ class FeatureDistillation(Method):
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
         assert lesson.teacher is not None  # needs_teacher
         pairs = zip(lesson.student.features, lesson.teacher.features, strict=True)
-        errors = [_relative_error(own.float(), shown.float()) for own, shown in pairs]
+        errors = [relative_error(own.float(), shown.float()).mean() for own, shown in pairs]
         return {
             **self.logits.terms(lesson),
             "features": self.beta * torch.stack(errors).mean(),
         }
-
-
-def _relative_error(features: Tensor, target: Tensor) -> Tensor:
-    error = (features - target).square().mean()
-    return error / target.square().mean().clamp_min(_LEAST_ENERGY)

@@ -6,8 +6,9 @@ from torch import nn
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.plan import Option
-from pareconv.search.blockwise import Lessons, apprentices, relative_error, teach
+from pareconv.search.blockwise import Lessons, apprentices, teach
 from pareconv.search.data.batches import normalize
+from pareconv.search.imitation import relative_error
 from pareconv.search.scoring import measure_losses
 
 OPTIONS = [
