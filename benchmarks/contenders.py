@@ -28,6 +28,7 @@ from pareconv.search.run import Profiled
 from pareconv.search.study import problem_of
 from pareconv.search.trial import Trial, assemble, run_trial
 from pareconv.search.workbench import Workbench
+from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.files import FileStore
 
 Row = dict[str, Any]
@@ -120,6 +121,12 @@ def _job(task: Task, trials: int, **parts: Any) -> Student:
         "trial": best.number,
         "trial_accuracy": best.accuracy,
         "plan": best.plan,
+        # What the library had promised of each trial, and what it then measured.
+        "predicted": [
+            {"predicted": each.predicted, "accuracy": each.accuracy, "flops": each.flops}
+            for each in done.candidates
+            if each.predicted is not None and each.state is CandidateState.COMPLETE
+        ],
     }
     return Student(done.bench, network, done.compute, best.images or 0, detail)
 

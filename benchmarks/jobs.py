@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import SHARED
-from pareconv.models.plan import Plan
+from pareconv.models.cost_table import CostTable
+from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.executors.inline import Inline
+from pareconv.search.preparing import Prepared
 from pareconv.search.run import Profiled
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
@@ -19,8 +21,7 @@ from pareconv.search.worker import Worker
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.files import FileStore
 from pareconv.storage.job_states import JobStatus
-from pareconv.storage.jobs import Job
-from pareconv.storage.libraries import Library
+from pareconv.storage.libraries import Entry, Library
 from pareconv.storage.settings import Settings
 
 
@@ -28,10 +29,11 @@ from pareconv.storage.settings import Settings
 class Done:
     """A job that ended well, its candidates, its library, and the workbench it was done on."""
 
-    job: Job
+    profiled: Profiled
     candidates: list[Candidate]
     front: list[Candidate]
     library: Library | None
+    entries: list[Entry]
     bench: Workbench
     files: FileStore
 
@@ -40,6 +42,30 @@ class Done:
         """Forward passes of one image through the teacher, the whole library included."""
         built = self.library.compute if self.library else 0.0
         return built + sum(each.compute or 0.0 for each in self.candidates)
+
+    @property
+    def prepared(self) -> Prepared:
+        """What its library holds of its space."""
+        return Prepared(CostTable.from_json(self.profiled.profile["table"]), self.entries)
+
+    @property
+    def scored(self) -> CostTable:
+        """Its space without the options that have no score."""
+        table = self.prepared.table
+        scored = {
+            (entry.block, Option.parse(entry.option))
+            for entry in self.entries
+            if entry.score is not None
+        }
+        changes = {
+            block: {
+                option: change
+                for option, change in options.items()
+                if option == KEEP or (block, option) in scored
+            }
+            for block, options in table.changes.items()
+        }
+        return CostTable(table.teacher, changes)
 
     @property
     def best(self) -> Candidate:
@@ -69,10 +95,11 @@ def run(home: Path, spec: dict[str, Any]) -> Done:
             raise RuntimeError(f"job {id} in {home}: {job.status}, {job.error}")
         profiled = Profiled(JobSpec.model_validate(job.resolved), job.profile)
         return Done(
-            job,
+            profiled,
             stores.candidates.all(id),
             stores.candidates.front(id),
             stores.libraries.get(job.library_id) if job.library_id else None,
+            stores.libraries.entries(job.library_id) if job.library_id else [],
             set_up(profiled.spec, job.profile["weights"]),
             FileStore(settings.artifacts),
         )
@@ -80,6 +107,12 @@ def run(home: Path, spec: dict[str, Any]) -> Done:
 
 def _settle(home: Path) -> None:
     os.environ |= {"PARECONV_HOME": str(home), "PARECONV_ALLOWED_ROOTS": str(SHARED)}
+
+
+def files(home: Path) -> FileStore:
+    """Where the jobs of `home` keep weights."""
+    _settle(home)
+    return FileStore(Settings().artifacts)
 
 
 def plan_of(candidate: Candidate) -> Plan:

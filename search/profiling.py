@@ -93,6 +93,7 @@ def _train_teacher(bench: Workbench, emit: Emit) -> None:
         images=(images := max(2, round(training.epochs * len(bench.train)))),
         pool=images,
         batch_size=training.batch_size,
+        optimizer="sgd",
         lr=training.lr,
         weight_decay=training.weight_decay,
         seed=derived(bench.spec.seed, "teacher-batches"),

@@ -12,6 +12,7 @@ Auto = Literal["auto"]
 Triple = tuple[float, float, float]
 Format = Literal["pt2", "onnx", "safetensors"]
 Augment = Literal["none", "crop", "crop-flip"]
+Optimizer = Literal["muon", "sgd"]
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
@@ -270,12 +271,18 @@ class Distill(Spec):
         "each view once, up to 4 passes over the training split",
     )
     batch_size: int | Auto = Field("auto", description="images per step, 2 to 8192")
+    optimizer: Optimizer = Field(
+        "muon",
+        description="`sgd` has Nesterov momentum; `muon` makes orthogonal steps in convolutions "
+        "that sum over channels, which learns faster, and is `sgd` elsewhere",
+    )
     lr: float | Auto = Field(
         "auto",
-        description="peak learning rate, above 0; `auto` grows with the batch and with how far the "
+        description="peak learning rate, above 0; in the orthogonal steps of `muon` the share of "
+        "its length by which a filter is moved; `auto` grows with the batch and with how far the "
         "student starts below its teacher",
     )
-    temperature: float = Field(4.0, gt=0, le=100, description="softens the logits of both")
+    temperature: float = Field(2.0, gt=0, le=100, description="softens the logits of both")
     alpha: float = Field(
         0.9, ge=0, le=1, description="weight of the teacher; the labels get 1 - alpha"
     )

@@ -13,7 +13,7 @@ _WEIGHT_DECAY = 5e-4
 
 # Of a batch of 64; measured in docs/search.md. A student that starts close to its teacher is moved
 # away by a large one, one that starts far away gets nowhere with a small one.
-_LEAST_LR, _MOST_LR = 0.005, 0.02
+_LEAST_LR, _MOST_LR = 0.005, 0.03
 
 
 def training_of(
@@ -37,6 +37,7 @@ def training_of(
         images=images,
         pool=min(images, distill.views),
         batch_size=distill.batch_size,
+        optimizer=distill.optimizer,
         lr=_lr(bench, student, distill, lr_per_gap),
         weight_decay=_WEIGHT_DECAY,
         seed=derived(bench.spec.seed, *purpose),

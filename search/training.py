@@ -16,16 +16,17 @@ from pareconv.search.data.batches import shuffled
 from pareconv.search.data.views import Views
 from pareconv.search.distillation.base import Lesson, Method
 from pareconv.search.errors import Diverged
+from pareconv.search.optimizers import optimizers
 from pareconv.search.precision import channels_last
+from pareconv.search.spec import Optimizer
 
-_MOMENTUM = 0.9
 _WARM_UP = 0.05  # of the steps
 _STEPS_PER_REPORT = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """SGD with Nesterov momentum, a short linear warm-up, then one cosine to zero.
+    """A short linear warm-up to the learning rate, then one cosine to zero.
 
     `images` counts training images, repeats included: the length of the training. They come from
     the first `pool` views, each shown once before one is shown again. `averaging` is the share of
@@ -35,6 +36,7 @@ class Recipe:
     images: int
     pool: int
     batch_size: int
+    optimizer: Optimizer
     lr: float
     weight_decay: float
     seed: int
@@ -67,16 +69,13 @@ class Training:
         taps = answers.taps if answers and method.needs_features else ()
         self._listener = Listener(self.student, taps)
         self._batches = list(shuffled(recipe.images, recipe.pool, recipe.batch_size, recipe.seed))
-        self._optimizer = torch.optim.SGD(
-            student.parameters(),
-            lr=recipe.lr,
-            momentum=_MOMENTUM,
-            weight_decay=recipe.weight_decay,
-            nesterov=True,
+        self._optimizers = optimizers(
+            recipe.optimizer, self.student, lr=recipe.lr, weight_decay=recipe.weight_decay
         )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, _warm_up_then_cosine(len(self._batches))
-        )
+        course = _warm_up_then_cosine(len(self._batches))
+        self._schedules = [
+            torch.optim.lr_scheduler.LambdaLR(each, course) for each in self._optimizers
+        ]
         self._average = _average(student, recipe.averaging * len(self._batches))
         self._seed = recipe.seed
         self._step = 0
@@ -113,10 +112,12 @@ class Training:
         shown = self._answers(numbers, images) if self._answers else None
         terms = self._method.terms(Lesson(self._listener(images), labels, shown))
         loss = torch.stack(list(terms.values())).sum()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.student.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._schedule.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
+        for schedule in self._schedules:
+            schedule.step()
         if self._average is not None:
             self._average.update_parameters(self.student)
         return loss.detach()

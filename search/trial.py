@@ -20,7 +20,7 @@ from pareconv.search.teaching import training_of
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
-_LR_PER_GAP = 0.04
+_LR_PER_GAP = 0.02
 
 
 @dataclass(frozen=True)

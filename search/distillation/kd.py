@@ -22,7 +22,7 @@ class LogitDistillation(Method):
     formula = "(1 - alpha) * CE(z_s, y) + alpha * T^2 * KL(p_t(T) || p_s(T))"
     source = "Hinton et al. 2015, arXiv 1503.02531"
     parameters = (
-        Parameter("temperature", 4.0, 0.0, 100.0, "T: softens the logits of both"),
+        Parameter("temperature", 2.0, 0.0, 100.0, "T: softens the logits of both"),
         Parameter("alpha", 0.9, 0.0, 1.0, "weight of the teacher; the labels get 1 - alpha"),
     )
 

@@ -43,7 +43,7 @@ def test_teacher_dataset_and_budget_make_a_job():
     spec = JobSpec.model_validate(MINIMAL)
     assert (spec.search.trials, spec.search.objectives) == (60, ("accuracy", "flops"))
     assert spec.distill.method == spec.finish.method == "features"
-    assert (spec.distill.temperature, spec.distill.alpha, spec.distill.beta) == (4.0, 0.9, 100.0)
+    assert (spec.distill.temperature, spec.distill.alpha, spec.distill.beta) == (2.0, 0.9, 100.0)
     assert (spec.finish.epochs, spec.finish.finalists) == (20.0, 3)
     assert spec.finish.formats == ["pt2", "onnx", "safetensors"]
     assert (spec.seed, spec.device, spec.teacher.weights) == (0, "auto", None)

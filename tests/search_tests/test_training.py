@@ -49,6 +49,7 @@ def recipe(**changes):
     values = {
         "images": 2000,
         "batch_size": 64,
+        "optimizer": "sgd",
         "lr": 0.1,
         "weight_decay": 5e-4,
         "seed": 0,
