@@ -37,21 +37,26 @@ class ConvMuon(torch.optim.Muon):
         groups = [
             # Orthogonal rows have length 1 where there are no more of them than columns; torch
             # stretches them to that where there are.
-            {"params": [matrix], "lr": lr * float(matrix.detach().norm(dim=1).square().mean().sqrt())}
+            {"params": [matrix], "lr": lr * _row_length(matrix.detach())}
             for matrix in map(_shared_matrix, weights)
         ]
         super().__init__(groups, weight_decay=weight_decay, momentum=_MOMENTUM)
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure is used
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # none is needed
         for group, weight in zip(self.param_groups, self._weights, strict=True):
             (matrix,) = group["params"]
             matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
-        super().step(closure)
+        super().step(closure)  # type: ignore[no-untyped-call]
 
 
 def _shared_matrix(weight: nn.Parameter) -> nn.Parameter:
     """The weight as a matrix in the same memory; RuntimeError where it is not channels last."""
     return nn.Parameter(weight.detach().permute(0, 2, 3, 1).view(len(weight), -1))
+
+
+def _row_length(matrix: Tensor) -> float:
+    """The root of the mean square of the rows' lengths."""
+    return float(matrix.square().sum(1).mean().sqrt())
 
 
 def _as_matrix(gradient: Tensor) -> Tensor:

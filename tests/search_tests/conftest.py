@@ -89,7 +89,9 @@ def taught_weights(digits) -> dict[str, Tensor]:
     """Of a small network that knows most of the digits."""
     split = Split(digits.train_images, digits.train_labels, *statistics(digits.train_images))
     network, views = make_network(9), Views(split, "crop", 0)
-    recipe = Recipe(images=9000, pool=9000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4, seed=0)
+    recipe = Recipe(
+        images=9000, pool=9000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4, seed=0
+    )
     Training(network, views, None, Labels(), recipe).run()
     return network.state_dict()
 

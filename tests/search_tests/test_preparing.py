@@ -109,7 +109,9 @@ def teacher(tmp_path_factory, digits):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = canonical(architecture("cifar_resnet8").build(10))
-    recipe = Recipe(images=4000, pool=4000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4, seed=0)
+    recipe = Recipe(
+        images=4000, pool=4000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4, seed=0
+    )
     Training(network, Views(split, "crop", 0), None, Labels(), recipe).run()
     path = tmp_path_factory.mktemp("teacher") / "weights.pt"
     torch.save(network.state_dict(), path)
