@@ -63,16 +63,16 @@ def main() -> None:
         for future in as_completed([pool.submit(_row, task) for task in waiting]):
             record.add(row := future.result())
             print(row, flush=True)
-    show(record.rows)
+    Console().print(table(record.rows))
 
 
-def show(rows: list[Row]) -> None:
+def table(rows: list[Row]) -> Table:
     """Kendall's tau of every score with the long trainings, beside their own with each other."""
-    table = Table("score", "Kendall's tau", "95 % interval", "share of the ceiling")
+    shown = Table("score", "Kendall's tau", "95 % interval", "share of the ceiling")
     for name, tau, (low, high), share in taus(rows):
-        table.add_row(name, f"{tau:.2f}", f"{low:.2f} to {high:.2f}", f"{share:.2f}")
-    table.caption = f"{len(rows)} plans; interval by bootstrap over the plans"
-    Console().print(table)
+        shown.add_row(name, f"{tau:.2f}", f"{low:.2f} to {high:.2f}", f"{share:.2f}")
+    shown.caption = f"{len(rows)} plans; interval by bootstrap over the plans"
+    return shown
 
 
 def taus(rows: list[Row]) -> list[tuple[str, float, tuple[float, float], float]]:

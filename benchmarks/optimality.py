@@ -68,30 +68,30 @@ def main() -> None:
         for future in as_completed([pool.submit(_row, task) for task in waiting]):
             record.add(row := future.result())
             print(f"{row['number']:3d} {row['flops_ratio']:.3f} {row['accuracy']:.4f}", flush=True)
-    show(record.rows)
+    Console().print(table(record.rows))
 
 
-def show(rows: list[Row]) -> None:
+def table(rows: list[Row]) -> Table:
     """How often, and after how many trials, each search found a plan within noise of the best."""
     space = Space.of(rows)
-    table = Table("search", "found", "after trials", *(f"volume at {n}" for n in (5, 10, 20)))
+    shown = Table("search", "found", "after trials", *(f"volume at {n}" for n in (5, 10, 20)))
     for name in SEARCHES:
         runs = [list(SEARCHES[name](space, seed)) for seed in _SEEDS]
         after = [found for run in runs if (found := space.found_after(run)) is not None]
         volumes = [[space.volume(run[:n]) for run in runs] for n in (5, 10, 20)]
-        table.add_row(
+        shown.add_row(
             name,
             f"{len(after)} of {len(runs)}",
             f"{fmean(after):.1f}, at most {max(after)}" if after else "",
             *(f"{fmean(each):.3f} ± {stdev(each):.3f}" for each in volumes),
         )
     best = space.best
-    table.caption = (
+    shown.caption = (
         f"{len(space.within)} plans within {_BUDGET:.0%} of the FLOPs, the best "
         f"{best.accuracy:.4f} ± {best.stderr:.4f}; hypervolume over that of all plans; "
         f"{len(_SEEDS)} seeds"
     )
-    Console().print(table)
+    return shown
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,20 @@ _PACKAGES = ("torch", "torchvision", "optuna", "fvcore", "scipy", "numpy")
 Row = dict[str, Any]
 
 
+def load(name: str) -> dict[str, Any]:
+    """What was recorded under that name: `rows`, and how they came to be."""
+    content: dict[str, Any] = json.loads(_path(name).read_text())
+    return content
+
+
 class Record:
     """The rows of one benchmark, told apart by the values of `keys`."""
 
     def __init__(self, name: str, keys: tuple[str, ...]) -> None:
-        self._path = RESULTS / f"{name}.json"
+        self._path = _path(name)
         self._keys = keys
-        self.rows: list[Row] = (
-            json.loads(self._path.read_text())["rows"] if self._path.exists() else []
-        )
+        self._commit = _commit()  # now, not when a row comes: by then files may have changed
+        self.rows: list[Row] = load(name)["rows"] if self._path.exists() else []
 
     def has(self, **values: Any) -> bool:
         """Whether a row of these values is there."""
@@ -34,12 +39,12 @@ class Record:
 
     def add(self, row: Row) -> None:
         """Write a row, in the place of a former one of the same keys."""
+        row = {**row, "commit": self._commit}
         identity = [row[key] for key in self._keys]
         others = [each for each in self.rows if [each[key] for key in self._keys] != identity]
         self.rows = sorted([*others, row], key=lambda each: [str(each[key]) for key in self._keys])
         content = {
             "command": " ".join(["python", "-m", *_module_and_arguments()]),
-            "commit": _commit(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {"processor": _processor(), "cores": os.cpu_count()},
             "versions": {"python": platform.python_version()}
@@ -50,6 +55,10 @@ class Record:
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(json.dumps(content, indent=1) + "\n")
         temporary.replace(self._path)
+
+
+def _path(name: str) -> Path:
+    return RESULTS / f"{name}.json"
 
 
 def _module_and_arguments() -> list[str]:

@@ -48,17 +48,17 @@ def main() -> None:
                 shown = (*KEYS, "test_accuracy", "compute", "seconds")
                 print(*(f"{key}={row[key]}" for key in shown), flush=True)
                 start(running.pop(future))
-    show(record.rows)
+    Console().print(table(record.rows))
 
 
-def show(rows: list[Row]) -> None:
+def table(rows: list[Row]) -> Table:
     """Mean and spread of the test accuracy over the seeds, method by budget."""
-    table = Table("method", *(f"{budget:.0%} of the FLOPs" for budget in BUDGETS))
+    shown = Table("method", *(f"{budget:.0%} of the FLOPs" for budget in BUDGETS))
     for method in METHODS:
-        table.add_row(method, *(_cell(rows, method, budget) for budget in BUDGETS))
+        shown.add_row(method, *(_cell(rows, method, budget) for budget in BUDGETS))
     teacher = {row["teacher_test_accuracy"] for row in rows}
-    table.caption = f"test accuracy in %, mean ± standard deviation; teacher {_percent(teacher)}"
-    Console().print(table)
+    shown.caption = f"test accuracy in %, mean ± standard deviation; teacher {_percent(teacher)}"
+    return shown
 
 
 def _row(task: Row, compute: float, home: Path) -> Row:

@@ -53,16 +53,16 @@ def main() -> None:
             row["front_seconds"] = _front_seconds(_used(arguments.home, row["seed"]))
             record.add(row)
             print(row, flush=True)
-    show(record.rows)
+    Console().print(table(record.rows))
 
 
-def show(rows: list[Row]) -> None:
+def table(rows: list[Row]) -> Table:
     """Accuracies before the finish, compute, and the time that a predicted front takes."""
     columns = ("seed", "accuracy", "compute", "reached for", "within noise for")
-    table = Table(*columns, "a front, median", "longest")
+    shown = Table(*columns, "a front, median", "longest")
     for row in rows:
         seconds = row["front_seconds"]
-        table.add_row(
+        shown.add_row(
             str(row["seed"]),
             f"{row['accuracy']:.3f} ± {row['accuracy_stderr']:.3f}",
             f"{row['fresh_compute']:,.0f}",
@@ -70,8 +70,8 @@ def show(rows: list[Row]) -> None:
             f"{1000 * median(seconds):.0f} ms",
             f"{1000 * max(seconds):.0f} ms",
         )
-    table.caption = f"{_NEXT:.0%} of the FLOPs, validation accuracy before the finish"
-    Console().print(table)
+    shown.caption = f"{_NEXT:.0%} of the FLOPs, validation accuracy before the finish"
+    return shown
 
 
 def _share(row: Row, key: str) -> str:

@@ -27,9 +27,9 @@ class ConvMuon(torch.optim.Muon):
     """Muon for the weights of convolutions [O, I, h, w], each taken as a matrix [O, h * w * I].
 
     A step is the nearest orthogonal matrix to the momentum: all directions of a layer learn equally
-    fast, however different their gradients are, which is what factorised layers and layers of
-    different kinds beside each other need (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
-    `lr` is the share of its length by which a filter of average length is moved in a step.
+    fast, and all layers, however different their gradients are (Jordan et al. 2024,
+    kellerjordan.github.io/posts/muon). `lr` is the share of its length by which a filter of average
+    length is moved in a step; filters of zeros are moved as if their length were 1.
     """
 
     def __init__(self, weights: list[nn.Parameter], *, lr: float, weight_decay: float) -> None:
@@ -37,7 +37,7 @@ class ConvMuon(torch.optim.Muon):
         groups = [
             # Orthogonal rows have length 1 where there are no more of them than columns; torch
             # stretches them to that where there are.
-            {"params": [matrix], "lr": lr * _row_length(matrix.detach())}
+            {"params": [matrix], "lr": lr * (_row_length(matrix.detach()) or 1.0)}
             for matrix in map(_shared_matrix, weights)
         ]
         super().__init__(groups, weight_decay=weight_decay, momentum=_MOMENTUM)

@@ -93,6 +93,12 @@ def test_orthogonal_steps_do_not_depend_on_the_scale_of_the_loss(network):
         torch.testing.assert_close(network[layer].weight, other[layer].weight)
 
 
+def test_filters_of_zeros_learn(network):
+    nn.init.zeros_(network[5].weight)
+    step(network, optimizers("muon", network, lr=0.01, weight_decay=0.0))
+    assert network[5].weight.detach().norm() > 0
+
+
 def test_weights_in_another_layout_are_refused_rather_than_left_alone():
     weight = nn.Parameter(torch.randn(8, 4, 3, 3))
     with pytest.raises(RuntimeError, match="view"):

@@ -1,0 +1,116 @@
+"""Write docs/results.md and its figures from what the benchmarks recorded:
+`python -m benchmarks.report`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import fidelity, optimality, prediction, search, what_if
+from benchmarks.record import RESULTS, load
+
+Row = dict[str, Any]
+
+_DOCS = Path(__file__).parents[1] / "docs"
+_FIGURE = Path("figures/prediction.svg")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A benchmark's part of the report."""
+
+    title: str
+    results: str
+    table: Callable[[list[Row]], Table]
+    text: str
+    figure: Path | None = None
+
+
+SECTIONS = (
+    Section(
+        "The same compute for everyone",
+        "search",
+        search.table,
+        "Students of the ResNet-20 teacher on CIFAR-10 as JPEG, on its 10,000 test images. Every "
+        "row may spend as much as 150,000 forward passes of one image through the teacher, its "
+        "library, its trials and its finish included; all are finished by the same distillation "
+        "(`benchmarks/contenders.py`).",
+    ),
+    Section(
+        "Predicted against measured",
+        "search",
+        prediction.table,
+        "What the library promised of the trials of the benchmark above, and what they measured.",
+        _FIGURE,
+    ),
+    Section(
+        "Whether a brief trial tells which plan is better",
+        "fidelity",
+        fidelity.table,
+        "Random plans of scored options, spread over the space of the same teacher; each briefly "
+        "trained with 2,000 images, then with 20,000 in two orders.",
+    ),
+    Section(
+        "Whether the search finds the best",
+        "optimality",
+        optimality.table,
+        "A ResNet-8, its stem and three blocks with three options and `keep` each: all 256 plans "
+        "tried once, searches of 20 trials replayed on that.",
+    ),
+    Section(
+        "What a finished library is worth to the next job",
+        "what_if",
+        what_if.table,
+        "A job at 30 % of the FLOPs that finds the library of one at 50 %: how much of the compute "
+        "of a fresh job (library and search) it takes to have a trial as accurate as the fresh job's "
+        "best, and to be within a standard error of that; and how long the service takes to "
+        "predict the front at a budget that nobody has asked for.",
+    ),
+)
+
+
+def main() -> None:
+    parts = [
+        "# Results",
+        "Written by `python -m benchmarks.report`; numbers in `benchmarks/results/`.",
+    ]
+    for section in SECTIONS:
+        if (RESULTS / f"{section.results}.json").exists():
+            parts += _written(section)
+    (_DOCS / "results.md").write_text("\n\n".join(parts) + "\n")
+
+
+def _written(section: Section) -> list[str]:
+    content = load(section.results)
+    rows = content["rows"]
+    parts = [f"## {section.title}", section.text, _markdown(section.table(rows))]
+    if section.figure is not None:
+        prediction.plot(rows, _DOCS / section.figure)
+        parts.append(f"![{section.title}]({section.figure})")
+    machine = content["machine"]
+    torch = content["versions"]["torch"]
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    parts.append(
+        f"`{content['command']}`, commit {commits}, {content['date'][:10]}, "
+        f"{machine['processor']}, {machine['cores']} cores, torch {torch}."
+    )
+    return parts
+
+
+def _markdown(table: Table) -> str:
+    caption, table.caption, table.box = str(table.caption), None, box.MARKDOWN
+    console = Console(file=StringIO(), width=1000)
+    console.print(table)
+    written = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+    lines = [line.rstrip() for line in written.splitlines() if line.strip()]
+    return "\n".join(lines) + f"\n\n{caption[0].upper()}{caption[1:]}."
+
+
+if __name__ == "__main__":
+    main()
