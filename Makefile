@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := models search service storage
 
-.PHONY: setup demo serve test test-slow check bench-search format clean
+.PHONY: setup demo serve test test-slow check format clean
 
 setup: $(STAMP)
 
@@ -35,10 +35,12 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
 
-# Two hours of two cores; goes on where it was stopped. Other tools are installed for it alone.
-bench-search: setup
+# bench-search (some hours of two cores), bench-fidelity, bench-optimality, bench-what-if; each goes
+# on where it was stopped. Other tools are installed for them alone.
+bench-%: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.$(subst -,_,$*)
+	$(BIN)/python -m benchmarks.report
 
 format: setup
 	$(BIN)/ruff check --fix .

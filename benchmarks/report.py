@@ -68,8 +68,8 @@ SECTIONS = (
         "what_if",
         what_if.table,
         "A job at 30 % of the FLOPs that finds the library of one at 50 %: how much of the compute "
-        "of a fresh job (library and search) it takes to have a trial as accurate as the fresh job's "
-        "best, and to be within a standard error of that; and how long the service takes to "
+        "of a fresh job (library and search) it takes to have a trial as accurate as the fresh "
+        "job's best, and to be within a standard error of that; and how long the service takes to "
         "predict the front at a budget that nobody has asked for.",
     ),
 )
