@@ -98,12 +98,7 @@ class Study:
     def _is_in_time(self) -> bool:
         """Counts the time that candidates took, so that an interruption does not start it anew."""
         limit = self._profiled.spec.search.time_limit_s
-        spent = (
-            (each.finished_at - each.created_at).total_seconds()
-            for each in self._candidates()
-            if each.finished_at is not None
-        )
-        return limit is None or sum(spent) < limit
+        return limit is None or sum(map(_seconds, self._candidates())) < limit
 
     def _next(self) -> tuple[Plan, int | None] | None:
         """The next plan and the candidate that it repeats; None when there are enough."""
@@ -220,6 +215,7 @@ class Study:
             accuracy_stderr=candidate.accuracy_stderr,
             evaluations=done + 1,
             compute=measured["compute"],
+            seconds=measured["seconds"],
         )
         self._run.report(
             "reevaluated",
@@ -273,6 +269,14 @@ def _require_ours(is_ended_by_us: bool) -> None:
 
 def _cost(candidate: Candidate) -> Cost:
     return Cost(candidate.flops, candidate.params, candidate.adds)
+
+
+def _seconds(candidate: Candidate) -> float:
+    """What it took so far, further evaluations included."""
+    if candidate.finished_at is None:
+        return 0.0
+    lived = (candidate.finished_at - candidate.created_at).total_seconds()
+    return max(lived, candidate.seconds or 0.0)
 
 
 def _are_within_noise(one: Candidate, other: Candidate) -> bool:

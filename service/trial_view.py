@@ -44,6 +44,7 @@ class TrialView(BaseModel):
                 "retry_of": None,
                 "finalist": False,
                 "finish_accuracy": None,
+                "finish_compute": None,
                 "test_accuracy": None,
                 "created_at": "2026-11-20T19:12:40Z",
                 "finished_at": "2026-11-20T19:12:48Z",
@@ -74,6 +75,7 @@ class TrialView(BaseModel):
     retry_of: int | None = Field(description="the trial whose plan is tried once more")
     finalist: bool
     finish_accuracy: float | None
+    finish_compute: float | None = Field(description="what its finish cost, as `compute`")
     test_accuracy: float | None
     created_at: datetime
     finished_at: datetime | None

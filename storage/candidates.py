@@ -47,6 +47,18 @@ class Measured(TypedDict):
     checkpoint: str | None
 
 
+class Reevaluated(TypedDict):
+    """The mean accuracy over so many `evaluations`; `compute` and `seconds` are what the new ones
+    alone took, which is added to the candidate's own.
+    """
+
+    accuracy: float
+    accuracy_stderr: float
+    evaluations: int
+    compute: float
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate(Value):
     """A candidate as it was when it was read. Its number is also its trial's number in the study.
@@ -157,27 +169,18 @@ class CandidateStore:
             row.test_accuracy = test_accuracy
             row.finish_compute = compute
 
-    def reevaluate(
-        self,
-        job_id: str,
-        number: int,
-        *,
-        accuracy: float,
-        accuracy_stderr: float,
-        evaluations: int,
-        compute: float,
-    ) -> None:
-        """Put the mean over so many evaluations in the place of a complete candidate's accuracy.
+    def reevaluate(self, job_id: str, number: int, **again: Unpack[Reevaluated]) -> None:
+        """Put the mean over several evaluations in the place of a complete candidate's accuracy.
 
-        `compute` is what the new ones alone cost and is added to its own. Conflict when it is not
-        complete.
+        Conflict when it is not complete.
         """
         with self._database.session() as session:
             row = _complete(session, job_id, number, "evaluated again")
-            row.accuracy = accuracy
-            row.accuracy_stderr = accuracy_stderr
-            row.evaluations = evaluations
-            row.compute = (row.compute or 0.0) + compute
+            row.accuracy = again["accuracy"]
+            row.accuracy_stderr = again["accuracy_stderr"]
+            row.evaluations = again["evaluations"]
+            row.compute = (row.compute or 0.0) + again["compute"]
+            row.seconds = (row.seconds or 0.0) + again["seconds"]
 
     def get(self, job_id: str, number: int) -> Candidate:
         with self._database.session(read_only=True) as session:

@@ -206,6 +206,26 @@ def test_contested_members_of_the_front_are_evaluated_again_and_averaged(home):
     assert len(events(home, "reevaluated")) == len(again)
 
 
+def test_no_trial_begins_once_the_time_is_used_up(home):
+    work(
+        home, search=SPEC | {"time_limit_s": 1000}, script={"measured": lambda _: {"seconds": 400}}
+    )
+    assert [each.seconds for each in home.candidates] == [400, 400, 400]
+
+
+def test_further_evaluations_count_towards_the_time(home):
+    _, measured = attempts(home, 0.03, lambda accuracy: accuracy - 0.004)
+
+    def slow(payload):
+        return measured(payload) | {"seconds": 100}
+
+    # Eight trials leave time for two more evaluations.
+    work(home, search=SPEC | {"repeats": 5, "time_limit_s": 1000}, script={"measured": slow})
+    assert len(home.candidates) == 8
+    assert sum(each.evaluations for each in home.candidates) == 10
+    assert sum(each.seconds for each in home.candidates) == 1000
+
+
 def test_more_repeats_average_more(home):
     asked, measured = attempts(home, 0.03, lambda accuracy: accuracy + 0.006)
     work(home, search=SPEC | {"repeats": 3}, script={"measured": measured})

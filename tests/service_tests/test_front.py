@@ -64,7 +64,13 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
     add(stores, job, 0.75, flops=400, predicted=0.125)
     add(stores, job, 0.70, flops=450)  # dominated
     add(stores, job, 0.60, flops=100, adds=100, params=20)
-    again = {"accuracy": 0.80, "accuracy_stderr": 0.005, "evaluations": 3, "compute": 200.0}
+    again = {
+        "accuracy": 0.80,
+        "accuracy_stderr": 0.005,
+        "evaluations": 3,
+        "compute": 200.0,
+        "seconds": 2.0,
+    }
     stores.candidates.reevaluate(job, 0, **again)
     stores.candidates.finish(job, 0, finish_accuracy=0.85, test_accuracy=0.84, compute=900.0)
     sha = "a" * 64
@@ -143,7 +149,13 @@ def candidate(stores, job):
 
 
 def reevaluation(stores, job):
-    again = {"accuracy": 0.7, "accuracy_stderr": 0.005, "evaluations": 2, "compute": 9.0}
+    again = {
+        "accuracy": 0.7,
+        "accuracy_stderr": 0.005,
+        "evaluations": 2,
+        "compute": 9.0,
+        "seconds": 1.0,
+    }
     stores.candidates.reevaluate(job, add(stores, job, 0.8, flops=100), **again)
 
 

@@ -24,7 +24,13 @@ MEASURED = {
     "checkpoint": "c" * 64,
 }
 FINISHED = {"finish_accuracy": 0.85, "test_accuracy": 0.83, "compute": 2.5e6}
-AGAIN = {"accuracy": 0.88, "accuracy_stderr": 0.006, "evaluations": 3, "compute": 100_000.0}
+AGAIN = {
+    "accuracy": 0.88,
+    "accuracy_stderr": 0.006,
+    "evaluations": 3,
+    "compute": 100_000.0,
+    "seconds": 3.5,
+}
 
 
 @pytest.fixture
@@ -155,12 +161,13 @@ def test_only_a_complete_candidate_becomes_a_finalist(candidates, job, create):
         candidates.finish(job.id, 1, **FINISHED)
 
 
-def test_a_second_evaluation_replaces_the_accuracy_and_adds_its_compute(candidates, job, create):
+def test_a_second_evaluation_replaces_the_accuracy_and_adds_what_it_took(candidates, job, create):
     create(accuracy=0.9)
     candidates.reevaluate(job.id, 0, **AGAIN)
     found = candidates.get(job.id, 0)
     assert (found.accuracy, found.accuracy_stderr, found.evaluations) == (0.88, 0.006, 3)
     assert found.compute == MEASURED["compute"] + AGAIN["compute"]
+    assert found.seconds == MEASURED["seconds"] + AGAIN["seconds"]
     assert (found.checkpoint, found.rungs) == (MEASURED["checkpoint"], MEASURED["rungs"])
 
 
