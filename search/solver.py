@@ -4,11 +4,13 @@ One option per block, score and costs additive (LANA, Molchanov et al. 2022, arX
 Puzzle, Bercovich et al. 2024, arXiv 2411.19146). Plain numbers: knows no torch.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
@@ -86,11 +88,49 @@ class Solver:
             plan = self._solve([self._one_each, *within, *apart])
             if plan is None:
                 return None
-            cost = self._table.cost(plan)
-            if all(cost.quantity(name) <= limit for name, limit in limits.items()):
-                score = sum(self._part(block, option) for block, option in plan.items())
-                return Prediction(plan, score, cost)
+            found = self._predicted(plan)
+            if all(found.cost.quantity(name) <= limit for name, limit in limits.items()):
+                return found
         return None
+
+    def supported(self, prices: Mapping[Quantity, float]) -> list[Prediction]:
+        """Every plan that is the best for some exchange rate of score and cost, where a unit of a
+        quantity costs its price; dearest first.
+
+        No plan of no higher cost has a lower score. They are found at once, block by block on the
+        lower convex hull, since for a given rate the blocks do not depend on each other.
+        """
+        price = sum(rate * self._changes[name] for name, rate in prices.items())
+        steps = sorted(
+            step
+            for row, block in enumerate(self._scores)
+            for step in self._steps(block, np.flatnonzero(self._rows == row), price)
+        )
+        plan: dict[str, Option] = {}
+        found = [self._predicted(Plan(plan))]
+        for _, block, _, option in steps:
+            plan[block] = option
+            found.append(self._predicted(Plan(plan)))
+        return found
+
+    def _steps(
+        self, block: str, places: NDArray[np.intp], price: NDArray[np.float64]
+    ) -> Iterator[tuple[float, str, int, Option]]:
+        """(exchange rate, block, how many before it, option) from `keep` down the hull."""
+        (here,) = (place for place in places if self._choices[place][1] == KEEP)
+        for number in itertools.count():
+            cheaper = [place for place in places if price[place] < price[here]]
+            if not cheaper:
+                return
+            rates = (self._score[cheaper] - self._score[here]) / (price[here] - price[cheaper])
+            # Of options on one line the cheapest, past which the hull bends.
+            least = min(range(len(cheaper)), key=lambda each: (rates[each], price[cheaper[each]]))
+            here = cheaper[least]
+            yield float(rates[least]), block, number, self._choices[here][1]
+
+    def _predicted(self, plan: Plan) -> Prediction:
+        score = sum(self._part(block, option) for block, option in plan.items())
+        return Prediction(plan, score, self._table.cost(plan))
 
     def _within(self, name: Quantity, limit: int, margin: float) -> LinearConstraint:
         room = limit - self._table.teacher.quantity(name) - margin * limit
@@ -122,15 +162,22 @@ class Solver:
 def predicted_front(
     solver: Solver, limits: Mapping[Quantity, int], *, along: Quantity = "flops", points: int = 32
 ) -> list[Prediction]:
-    """The best plans within `limits` at budgets spread evenly over what can be reached of `along`,
-    dearest first; empty where nothing is within the limits.
+    """The best plan within `limits` and, spread over what is cheaper in `along`, plans that are the
+    best of their own cost, dearest first; empty where nothing is within the limits.
+
+    With several limits, cost is the sum of its shares of them.
     """
-    least, whole = solver.reach(along)
-    most = min(limits.get(along, whole), whole)
-    front: dict[Plan, Prediction] = {}
-    for budget in np.linspace(most, least, points).astype(int):
-        found = solver.best({**limits, along: int(budget)})
-        if found is None:
-            break
-        front.setdefault(found.plan, found)
-    return [each for each in front.values() if each.plan]
+    best = solver.best(limits)
+    if best is None:
+        return []
+    prices = {name: 1 / limit for name, limit in limits.items()} or {along: 1.0}
+    front = [best]
+    for each in solver.supported(prices):
+        is_within = all(each.cost.quantity(name) <= limit for name, limit in limits.items())
+        is_cheaper = each.cost.quantity(along) < front[-1].cost.quantity(along)
+        if is_within and is_cheaper and each.score > front[-1].score:
+            front.append(each)
+    costs = np.array([each.cost.quantity(along) for each in front])
+    # The dearest that each of the budgets allows; costs fall.
+    chosen = np.searchsorted(-costs, -np.linspace(costs[0], costs[-1], points).astype(int))
+    return [front[place] for place in dict.fromkeys(chosen.tolist()) if front[place].plan]

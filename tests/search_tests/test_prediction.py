@@ -43,7 +43,7 @@ def test_without_a_budget_the_front_is_whole(front, table):
     flops = [point["flops"] for point in points]
     assert flops == sorted(flops, reverse=True)
     assert flops[-1] == table.least("flops")
-    assert flops[0] > 900
+    assert 800 <= flops[0] < 1000
 
 
 def test_a_budget_on_parameters_alone_is_followed_along_parameters(front, table):

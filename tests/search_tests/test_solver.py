@@ -182,6 +182,34 @@ def test_the_first_of_the_front_uses_the_whole_budget_and_the_last_reaches_the_l
     assert len(front) > 4
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_no_plan_of_no_higher_cost_is_better_than_one_of_the_front(seed):
+    table, scores, limits = random_case(seed)
+    along = next(iter(limits))
+    plans = [(table.cost(plan).quantity(along), score) for plan, score in every_plan(scores)]
+    limit = {along: limits[along]}
+    for point in predicted_front(Solver(table, scores), limit, along=along):
+        cost = point.cost.quantity(along)
+        assert point.score == as_good_as(min(s for c, s in plans if c <= cost), scores)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_supported_plans_are_the_best_at_every_exchange_rate(seed):
+    table, scores, _ = random_case(seed)
+    whole = {name: table.teacher.quantity(name) for name in ("flops", "params")}
+    prices = {name: 1 / quantity for name, quantity in whole.items()}
+
+    def price(cost):
+        return sum(rate * cost.quantity(name) for name, rate in prices.items())
+
+    every = [(price(table.cost(plan)), score) for plan, score in every_plan(scores)]
+    found = [(price(each.cost), each.score) for each in Solver(table, scores).supported(prices)]
+    assert [cost for cost, _ in found] == sorted((cost for cost, _ in found), reverse=True)
+    for rate in (0.0, 1e-6, 1e-4, 1e-2, 0.1, 1.0, 100.0):
+        best = min(score + rate * cost for cost, score in every)
+        assert min(score + rate * cost for cost, score in found) == pytest.approx(best, abs=1e-12)
+
+
 def test_where_nothing_is_within_the_limits_the_front_is_empty(solver):
     least, _ = solver.reach("flops")
     assert predicted_front(solver, {"flops": least - 1}) == []
