@@ -100,7 +100,9 @@ class Solver:
         No plan of no higher cost has a lower score. They are found at once, block by block on the
         lower convex hull, since for a given rate the blocks do not depend on each other.
         """
-        price = sum(rate * self._changes[name] for name, rate in prices.items())
+        price = np.zeros(len(self._choices))
+        for name, rate in prices.items():
+            price += rate * self._changes[name]
         steps = sorted(
             step
             for row, block in enumerate(self._scores)
