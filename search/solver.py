@@ -120,6 +120,7 @@ class Solver:
     ) -> Iterator[tuple[float, str, int, Option]]:
         """(exchange rate, block, how many before it, option) from `keep` down the hull."""
         (here,) = (place for place in places if self._choices[place][1] == KEEP)
+        rate = 0.0
         for number in itertools.count():
             cheaper = [place for place in places if price[place] < price[here]]
             if not cheaper:
@@ -128,7 +129,8 @@ class Solver:
             # Of options on one line the cheapest, past which the hull bends.
             least = min(range(len(cheaper)), key=lambda each: (rates[each], price[cheaper[each]]))
             here = cheaper[least]
-            yield float(rates[least]), block, number, self._choices[here][1]
+            rate = max(rate, float(rates[least]))  # rounding must not swap two steps
+            yield rate, block, number, self._choices[here][1]
 
     def _predicted(self, plan: Plan) -> Prediction:
         score = sum(self._part(block, option) for block, option in plan.items())
