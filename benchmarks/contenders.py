@@ -160,7 +160,7 @@ def _uniform(task: Task) -> Student:
         "compared": {str(next(iter(plan.values()))): found for plan, found in accuracies.items()},
     }
     network = assemble(bench, best, None, files)
-    return Student(bench, network, _looked_at(bench, network), 0, detail)
+    return Student(jobs.unasked(bench), network, _looked_at(bench, network), 0, detail)
 
 
 def _torch_pruning(task: Task) -> Student:

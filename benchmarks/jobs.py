@@ -3,13 +3,14 @@
 import os
 import threading
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import SHARED
 from pareconv.models.cost_table import CostTable
 from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.search.answers import Answers
 from pareconv.search.executors.inline import Inline
 from pareconv.search.preparing import Prepared
 from pareconv.search.run import Profiled
@@ -77,7 +78,14 @@ def profile(home: Path, spec: dict[str, Any]) -> tuple[Profiled, Workbench]:
     _settle(home)
     result = TASKS["profile"]({"spec": spec}, lambda _: None)
     profiled = Profiled(JobSpec.model_validate(result["resolved"]), result["profile"])
-    return profiled, set_up(profiled.spec, profiled.profile["weights"])
+    return profiled, unasked(set_up(profiled.spec, profiled.profile["weights"]))
+
+
+def unasked(bench: Workbench) -> Workbench:
+    """The same workbench, its teacher not asked about any view yet: a former row in this process
+    may have done so.
+    """
+    return replace(bench, answers=Answers(bench.teacher, bench.answers.taps))
 
 
 def run(home: Path, spec: dict[str, Any]) -> Done:
