@@ -151,7 +151,7 @@ def _uniform(task: Task) -> Student:
     that a brief distillation likes best. What choosing it took is not counted.
     """
     profiled, bench = _profile(task)
-    plans = uniform_plans(replace(problem_of(profiled), trials=1000))
+    plans = uniform_plans(replace(problem_of(profiled, None), trials=1000))
     files = FileStore(str(task.home / "artifacts"))
     accuracies = {plan: run_trial(bench, Trial(plan), files)["accuracy"] for plan in plans}
     best = max(accuracies, key=lambda plan: accuracies[plan])

@@ -121,8 +121,9 @@ def _tasks(plans: int, home: Path) -> list[Task]:
         finish={"finalists": 0},
     )
     done = jobs.run(home, asked)
-    prepared, table = done.prepared, done.scored
-    problem = replace(problem_of(done.profiled), table=table, sampler="random")
+    prepared = done.prepared
+    problem = replace(problem_of(done.profiled, prepared), sampler="random")
+    table = problem.table
     drawn: list[Plan] = []
     for number, share in enumerate(np.linspace(*_SHARES, plans)):
         within = replace(problem, limits={"flops": int(share * table.teacher.flops)})

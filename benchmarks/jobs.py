@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.setting import SHARED
 from pareconv.models.cost_table import CostTable
-from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.models.plan import Plan
 from pareconv.search.answers import Answers
 from pareconv.search.executors.inline import Inline
 from pareconv.search.preparing import Prepared
@@ -48,25 +48,6 @@ class Done:
     def prepared(self) -> Prepared:
         """What its library holds of its space."""
         return Prepared(CostTable.from_json(self.profiled.profile["table"]), self.entries)
-
-    @property
-    def scored(self) -> CostTable:
-        """Its space without the options that have no score."""
-        table = self.prepared.table
-        scored = {
-            (entry.block, Option.parse(entry.option))
-            for entry in self.entries
-            if entry.score is not None
-        }
-        changes = {
-            block: {
-                option: change
-                for option, change in options.items()
-                if option == KEEP or (block, option) in scored
-            }
-            for block, options in table.changes.items()
-        }
-        return CostTable(table.teacher, changes)
 
     @property
     def best(self) -> Candidate:

@@ -230,7 +230,7 @@ def _tasks(home: Path) -> list[Task]:
         finish={"finalists": 0},
     )
     done = jobs.run(home, asked)
-    table = _spread(done.scored)
+    table = _spread(done.prepared.scored)
     scores = {
         block: {
             str(option): done.prepared.solver.predict(Plan({block: option})) or 0.0

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from pareconv.models.cost_table import Cost
 
@@ -38,7 +39,13 @@ def flops_by_operator(module: nn.Module, *shape: int) -> dict[str, int]:
     """
     parameter = next(module.parameters(), torch.empty(0))
     x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
-    with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
+    with (
+        # A counter of what is spent, say, would hide the operators from the tracer: all cost 0.
+        _disable_current_modes(),
+        _evaluating(module),
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # the tracer warns of every Python branch on a shape
         analysis = FlopCountAnalysis(module, x)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -23,6 +23,12 @@ class Answer:
         chosen = chosen.to(self.logits.device)
         return Answer(self.logits[chosen], tuple(each[chosen] for each in self.features))
 
+    def beside(self, other: "Answer") -> "Answer":
+        """Both, one batch after the other."""
+        features = zip(self.features, other.features, strict=True)
+        logits = torch.cat([self.logits, other.logits])
+        return Answer(logits, tuple(torch.cat(pair) for pair in features))
+
 
 class Listener:
     """A network with taps: nodes of its graph whose values are looked at."""
@@ -52,17 +58,26 @@ class Answers:
 
     def __call__(self, numbers: Tensor, images: Tensor) -> Answer:
         """The answer to `images` [B, 3, S, S], the views of these `numbers` (on the CPU)."""
-        if self._kept is None or int(numbers.max()) >= len(self._known):
-            answer = self._ask(images)
-            self.note(numbers, answer)
-            return answer
-        unknown = (~self._known[numbers]).nonzero().squeeze(1)
-        if len(unknown):
-            self.note(numbers[unknown], self._ask(images[unknown.to(images.device)]))
-        return self._kept[numbers]
+        if self._kept is None:
+            return self._asked(numbers, images)
+        is_known = numbers < len(self._known)
+        is_known[is_known.clone()] = self._known[numbers[is_known]]
+        unknown, known = (~is_known).nonzero().squeeze(1), is_known.nonzero().squeeze(1)
+        if not len(unknown):
+            return self._kept[numbers]
+        asked = self._asked(numbers[unknown], images[unknown.to(images.device)])
+        if not len(known):
+            return asked
+        back = torch.cat([unknown, known]).argsort()
+        return asked.beside(self._kept[numbers[known]])[back]
 
-    def note(self, numbers: Tensor, answer: Answer) -> None:
-        """Keep the answer to views at which the teacher looked for another purpose."""
+    def _asked(self, numbers: Tensor, images: Tensor) -> Answer:
+        answer = self._ask(images)
+        self._note(numbers, answer)
+        return answer
+
+    def _note(self, numbers: Tensor, answer: Answer) -> None:
+        """Keep the answer as far as there is room."""
         if self._kept is None:
             self._make_room(answer)
         assert self._kept is not None

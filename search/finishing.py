@@ -15,7 +15,7 @@ from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import normalize
 from pareconv.search.evaluation import evaluate
 from pareconv.search.spec import Normalize
-from pareconv.search.teaching import training_of
+from pareconv.search.teaching import first_look, training_of
 from pareconv.search.training import Progress
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
@@ -75,7 +75,7 @@ def polish(
         if accuracy >= best:  # of equals the one that learnt longer
             best, state = accuracy, copy.deepcopy(training.averaged.state_dict())
     student.load_state_dict(state)
-    looked_at = len(EXAMS) * len(bench.validation)
+    looked_at = len(EXAMS) * len(bench.validation) + first_look(bench, bench.spec.finish)
     forwards = bench.ratio(student) * (3 * training.images + looked_at)
     return best, forwards + bench.answers.asked - asked
 

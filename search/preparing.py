@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -41,6 +41,22 @@ class Prepared:
             if entry.score is not None:
                 scores[block][option] = entry.score
         return Solver(self.table, scores)
+
+    @cached_property
+    def scored(self) -> CostTable:
+        """The space without the options that the library found not worth a score."""
+        kept = {place for place, entry in self._by_place.items() if entry.score is not None}
+        return replace(
+            self.table,
+            changes={
+                block: {
+                    option: change
+                    for option, change in options.items()
+                    if option == KEEP or (block, option) in kept
+                }
+                for block, options in self.table.changes.items()
+            },
+        )
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, Option], Entry]:

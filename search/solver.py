@@ -169,12 +169,13 @@ def predicted_front(
     """The best plan within `limits` and, spread over what is cheaper in `along`, plans that are the
     best of their own cost, dearest first; empty where nothing is within the limits.
 
-    With several limits, cost is the sum of its shares of them.
+    Where there are limits on more than that, cost is the sum of its shares of them.
     """
     best = solver.best(limits)
     if best is None:
         return []
-    prices = {name: 1 / limit for name, limit in limits.items()} or {along: 1.0}
+    prices = {along: 1 / max(1, solver.reach(along)[1])}
+    prices |= {name: 1 / limit for name, limit in limits.items()}
     front = [best]
     for each in solver.supported(prices):
         is_within = all(each.cost.quantity(name) <= limit for name, limit in limits.items())

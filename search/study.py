@@ -28,10 +28,11 @@ DIED = "its process died: "
 _MEASURED = (CandidateState.COMPLETE, CandidateState.STOPPED)
 
 
-def problem_of(profiled: Profiled) -> Problem:
+def problem_of(profiled: Profiled, prepared: Prepared | None) -> Problem:
+    """What the job searches: of a library's options those that it scored."""
     search = profiled.spec.search
     return Problem(
-        table=CostTable.from_json(profiled.profile["table"]),
+        table=prepared.scored if prepared else CostTable.from_json(profiled.profile["table"]),
         limits={name: limit for name, limit in profiled.profile["budget"].items() if limit},
         objective=search.objectives[1],
         sampler=search.sampler,
@@ -52,7 +53,7 @@ class Study:
         self._run = run
         self._profiled = profiled
         self._prepared = prepared
-        self._problem = problem_of(profiled)
+        self._problem = problem_of(profiled, prepared)
         self._proposer = Proposer(self._problem, self._first_plans())
         self._uncontested: set[int] = set()  # could not be evaluated again
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"

@@ -53,6 +53,11 @@ def training_of(
     )
 
 
+def first_look(bench: Workbench, distill: Distill) -> int:
+    """At how many images of the student an `auto` learning rate looks beforehand."""
+    return len(bench.probe) if distill.lr == "auto" else 0
+
+
 def _lr(bench: Workbench, student: fx.GraphModule, distill: Distill, lr_per_gap: float) -> float:
     if distill.lr != "auto":
         return distill.lr

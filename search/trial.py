@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils.flop_counter import FlopCounterMode
 
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
@@ -16,7 +17,7 @@ from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.rungs import RUNGS, Rung, beaten
 from pareconv.search.seeds import derived
-from pareconv.search.teaching import training_of
+from pareconv.search.teaching import first_look, training_of
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
@@ -44,7 +45,7 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
     before. Raises Diverged.
     """
     started, asked = time.perf_counter(), bench.answers.asked
-    student = assemble(bench, trial.plan, trial.weights, files)
+    student, spent = assemble(bench, trial.plan, trial.weights, files)
     training = training_of(
         bench, student, bench.spec.distill, "trial", trial.attempt, lr_per_gap=_LR_PER_GAP
     )
@@ -60,15 +61,15 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
         rungs.append(Rung(training.images, measured.accuracy, measured.stderr))
         if share < 1 and (reason := beaten(rungs, trial.bar)):
             break
-    looked_at = len(rungs) * len(bench.validation) + len(bench.recalibration)
-    forwards = bench.ratio(student) * (3 * training.images + looked_at)
+    looked_at = len(rungs) * len(bench.validation) + first_look(bench, bench.spec.distill)
+    spent += bench.ratio(student) * (3 * training.images + looked_at)
     return {
         "accuracy": measured.accuracy,
         "accuracy_stderr": measured.stderr,
         "loss": measured.loss,
         "seconds": time.perf_counter() - started,
         "images": training.images,
-        "compute": forwards + bench.answers.asked - asked,
+        "compute": spent + bench.answers.asked - asked,
         "rungs": [asdict(rung) for rung in rungs],
         "checkpoint": None if reason else save_weights(student, files),
         "reason": reason,
@@ -77,14 +78,18 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
 
 def assemble(
     bench: Workbench, plan: Plan, weights: Mapping[str, str] | None, files: FileStore
-) -> fx.GraphModule:
+) -> tuple[fx.GraphModule, float]:
     """The student of `plan` with batch norms right for it, on the device: of the library's
-    `weights` where there are some, of closed forms otherwise.
+    `weights` where there are some, of closed forms otherwise. Beside it the compute, in forward
+    passes of one image through the teacher.
     """
+    spent = 0.0
     if weights is None:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
             torch.manual_seed(derived(bench.spec.seed, "layers", plan.key))
             student = rewrite(bench.teacher, plan, bench.sample)
+        # The counter takes a multiply-add for two.
+        spent = counter.get_total_flops() / 2 / bench.teacher_flops
     else:
         student = rewrite(bench.teacher, plan)
         for block in plan:
@@ -92,4 +97,4 @@ def assemble(
             student.load_state_dict(read_weights(weights[block], files), strict=False)
     student.requires_grad_(True)
     recalibrate(student, bench.recalibration)
-    return student
+    return student, spent + bench.ratio(student) * len(bench.recalibration)

@@ -72,10 +72,17 @@ class Workbench:
         """At most `size` validation images, the same each time."""
         return self._some(self.validation, size)
 
+    @cached_property
+    def teacher_flops(self) -> int:
+        """For one image."""
+        return self._flops(self.teacher)
+
     def ratio(self, network: nn.Module) -> float:
         """FLOPs of `network` over those of the teacher."""
-        shape = (1, *self.train.images.shape[1:])
-        return count(network, *shape).flops / count(self.teacher, *shape).flops
+        return self._flops(network) / self.teacher_flops
+
+    def _flops(self, network: nn.Module) -> int:
+        return count(network, 1, *self.train.images.shape[1:]).flops
 
     def _some(self, split: Split, size: int) -> Split:
         # At random: splits are in the order of their classes.

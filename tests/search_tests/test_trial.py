@@ -66,9 +66,25 @@ def test_a_trial_is_looked_at_while_it_learns(bench_with, files):
 def test_the_checkpoint_has_the_accuracy_that_was_reported(bench_with, files):
     bench = bench_with()
     measured = run_trial(bench, Trial(PLAN), files)
-    student = assemble(bench, PLAN, None, files)
+    student, _ = assemble(bench, PLAN, None, files)
     student.load_state_dict(read_weights(measured["checkpoint"], files))
     assert evaluate(student, bench.validation).accuracy == measured["accuracy"] > 0.6
+
+
+def test_its_compute_is_all_that_was_shown(bench_with, files, library):
+    bench = bench_with(stop_early=False)
+    asked = bench.answers.asked
+    measured = run_trial(bench, Trial(PLAN, library), files)
+    student, _ = assemble(bench, PLAN, library, files)
+    looked_at = len(bench.recalibration) + len(bench.probe) + len(bench.validation)
+    forwards = bench.ratio(student) * (3 * measured["images"] + looked_at)
+    assert measured["compute"] == pytest.approx(forwards + bench.answers.asked - asked)
+
+
+def test_a_cold_start_counts_the_pass_on_which_its_layers_are_fitted(bench_with, files, library):
+    bench = bench_with()
+    (_, cold), (_, warm) = (assemble(bench, PLAN, each, files) for each in (None, library))
+    assert cold - warm >= len(bench.sample)
 
 
 def test_a_beaten_trial_stops_there_without_a_checkpoint(bench_with, files):
@@ -115,7 +131,7 @@ def test_another_attempt_shows_the_images_in_another_order(bench_with, files):
 
 def test_a_student_of_the_library_is_the_teacher_with_those_blocks(bench_with, files, library):
     bench = bench_with()
-    student = assemble(bench, PLAN, library, files)
+    student, _ = assemble(bench, PLAN, library, files)
     state = student.state_dict()
     for block in PLAN:
         for name, value in read_weights(library[block], files).items():
