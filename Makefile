@@ -35,7 +35,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
 
-# bench-search (some hours of two cores), bench-fidelity, bench-optimality, bench-what-if; each goes
+# bench-search (some hours of two cores), bench-fidelity, bench-optimality, bench-what-if,
+# bench-speed; each goes
 # on where it was stopped. Other tools are installed for them alone.
 bench-%: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench

@@ -8,25 +8,29 @@ three times that. All are finished by the same distillation, with the compute th
 import copy
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from benchmarks import jobs
 from benchmarks.peers.pruned import Pruned
 from benchmarks.setting import spec
 from pareconv.models.cost import count
+from pareconv.models.errors import PlanError
+from pareconv.models.plan import Option, Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search.checkpoints import restore_weights
 from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.finishing import EXAMS, polish
-from pareconv.search.proposals import uniform_plans
+from pareconv.search.proposals import Problem, uniform_plans
 from pareconv.search.run import Profiled
 from pareconv.search.study import problem_of
-from pareconv.search.trial import Trial, assemble, run_trial
+from pareconv.search.teaching import first_look, training_of
+from pareconv.search.trial import LR_PER_GAP, Trial, assemble, run_trial
 from pareconv.search.workbench import Workbench
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.files import FileStore
@@ -59,7 +63,7 @@ class Student:
     """
 
     bench: Workbench
-    network: nn.Module
+    network: fx.GraphModule
     compute: float
     answered: int
     detail: Row
@@ -76,7 +80,9 @@ def compete(task: Task) -> Row:
         "method": task.method,
         "flops_ratio_budget": task.budget,
         "seed": task.seed,
+        "compute_allowed": task.compute,
         "flops": cost.flops,
+        "flops_ratio": student.bench.ratio(student.network),
         "params": cost.params,
         "test_accuracy": evaluate(student.network, student.bench.test).accuracy,
         "teacher_test_accuracy": evaluate(student.bench.teacher, student.bench.test).accuracy,
@@ -89,12 +95,16 @@ def compete(task: Task) -> Row:
 
 
 def _with_finish(student: Student, compute: float) -> Workbench:
-    """The workbench with a finish that takes so much compute."""
+    """The workbench with a finish that takes so much compute; ValueError if that is too little."""
     bench = student.bench
     ratio = bench.ratio(student.network)
-    exams = len(EXAMS) * len(bench.validation) * ratio
-    asked = _VIEWS - min(_VIEWS, student.answered)
-    images = (compute - exams - asked) / (3 * ratio)
+    looked_at = len(EXAMS) * len(bench.validation) + first_look(bench, bench.spec.finish)
+    left = compute - ratio * looked_at
+    images = (left - (_VIEWS - student.answered)) / (3 * ratio)
+    if images < _VIEWS:  # some views are not shown
+        images = (left + student.answered) / (3 * ratio + 1)
+    if images <= student.answered:
+        raise ValueError(f"{compute:,.0f} forward passes are too few to finish with")
     finish = bench.spec.finish.model_copy(
         update={"epochs": images / len(bench.train), "views": _VIEWS}
     )
@@ -147,11 +157,13 @@ def _random(task: Task) -> Student:
 
 
 def _uniform(task: Task) -> Student:
-    """One operator everywhere: of every operator's mildest uniform plan within the budget the one
-    that a brief distillation likes best. What choosing it took is not counted.
+    """One operator everywhere: of every operator's mildest uniform plan within the budget, `svd`
+    with a ratio that uses it up, the one that a brief distillation likes best. What choosing it
+    took is not counted.
     """
     profiled, bench = _profile(task)
-    plans = uniform_plans(replace(problem_of(profiled, None), trials=1000))
+    problem = problem_of(profiled, None)
+    plans = [*uniform_plans(replace(problem, trials=1000)), _fitted_svd(problem, bench)]
     files = FileStore(str(task.home / "artifacts"))
     accuracies = {plan: run_trial(bench, Trial(plan), files)["accuracy"] for plan in plans}
     best = max(accuracies, key=lambda plan: accuracies[plan])
@@ -159,8 +171,24 @@ def _uniform(task: Task) -> Student:
         "plan": best.to_json(),
         "compared": {str(next(iter(plan.values()))): found for plan, found in accuracies.items()},
     }
-    network = assemble(bench, best, None, files)
-    return Student(jobs.unasked(bench), network, _looked_at(bench, network), 0, detail)
+    bench = jobs.unasked(bench)
+    network, compute = assemble(bench, best, None, files)
+    return _briefly(bench, network, compute, detail)
+
+
+def _fitted_svd(problem: Problem, bench: Workbench) -> Plan:
+    """The highest ratio, in hundredths, that fits the budget in all blocks that take it."""
+    blocks = [
+        block
+        for block, options in problem.table.changes.items()
+        if any(option.operator == "svd" for option in options)
+    ]
+    for percent in range(99, 0, -1):
+        plan = Plan(dict.fromkeys(blocks, Option.of("svd", ratio=percent / 100)))
+        with suppress(PlanError):  # dearer than what it replaces
+            if count(rewrite(bench.teacher, plan), *_SHAPE).flops <= problem.limits["flops"]:
+                return plan
+    raise ValueError(f"no svd fits {problem.limits['flops']:,} FLOPs")
 
 
 def _torch_pruning(task: Task) -> Student:
@@ -189,8 +217,21 @@ def _model_optimizer(task: Task) -> Student:
 
 def _pruned(bench: Workbench, pruned: Pruned) -> Student:
     recalibrate(pruned.network, bench.recalibration)
-    compute = pruned.forward_images + _looked_at(bench, pruned.network)
-    return Student(bench, pruned.network, compute, 0, {})
+    assert isinstance(pruned.network, fx.GraphModule)  # as the teacher is
+    renewed = bench.ratio(pruned.network) * len(bench.recalibration)
+    return _briefly(bench, pruned.network, pruned.forward_images + renewed, {})
+
+
+def _briefly(bench: Workbench, network: fx.GraphModule, compute: float, detail: Row) -> Student:
+    """Taught as in a trial first, as those of a search are, so that the learning rate of its finish
+    is that of a student who has come as far.
+    """
+    asked = bench.answers.asked
+    training = training_of(bench, network, bench.spec.distill, "trial", lr_per_gap=LR_PER_GAP)
+    training.run()
+    shown = 3 * training.images + first_look(bench, bench.spec.distill)
+    compute += bench.ratio(network) * shown + bench.answers.asked - asked
+    return Student(bench, network, compute, training.images, detail)
 
 
 def _profile(task: Task) -> tuple[Profiled, Workbench]:
@@ -204,11 +245,6 @@ def _teacher(bench: Workbench) -> nn.Module:
 
 def _limit(task: Task, bench: Workbench) -> int:
     return int(task.budget * count(bench.teacher, *_SHAPE).flops)
-
-
-def _looked_at(bench: Workbench, network: nn.Module) -> float:
-    """Batch norms renewed, and the first look that decides the learning rate."""
-    return bench.ratio(network) * (len(bench.recalibration) + len(bench.probe))
 
 
 def _batches(bench: Workbench, *, count: int, size: int) -> list[tuple[Tensor, Tensor]]:

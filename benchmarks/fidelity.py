@@ -2,33 +2,37 @@
 
 Random plans spread over the space are scored briefly, from the library and from cold starts, and
 taught with ten times as many images, twice in another order. Kendall's tau between scores and
-what they shall foretell, beside that between the two long trainings, which nothing can surpass.
+what they shall foretell, beside how well the second long training agrees with the first, which is
+called the ceiling here.
 """
 
 import argparse
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
 from benchmarks import jobs
+from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import require_data, spec
 from pareconv.models.plan import Plan
+from pareconv.search.preparing import Prepared
 from pareconv.search.proposals import Proposer
 from pareconv.search.run import Profiled
 from pareconv.search.study import problem_of
 from pareconv.search.trial import Trial, run_trial
-from pareconv.search.workbench import set_up
 
 Row = dict[str, Any]
+Places = NDArray[np.intp]
+Scores = NDArray[np.float64]
 
 _IMAGES, _TIMES_LONGER = 2000, 10
 _SHARES = (0.12, 0.6)  # of the teacher's FLOPs, between which the plans are spread
@@ -54,10 +58,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path("build/bench-fidelity"))
     arguments = parser.parse_args()
     require_data()
-    os.environ["OMP_NUM_THREADS"] = "1"
     record = Record("fidelity", ("number",))
-    context = get_context("spawn")
-    with ProcessPoolExecutor(arguments.processes, mp_context=context) as pool:
+    with single_threaded(arguments.processes) as pool:
         tasks = pool.submit(_tasks, arguments.plans, arguments.home).result()
         waiting = [task for task in tasks if not record.has(number=task.number)]
         for future in as_completed([pool.submit(_row, task) for task in waiting]):
@@ -68,47 +70,64 @@ def main() -> None:
 
 def table(rows: list[Row]) -> Table:
     """Kendall's tau of every score with the long trainings, beside their own with each other."""
-    shown = Table("score", "Kendall's tau", "95 % interval", "share of the ceiling")
-    for name, tau, (low, high), share in taus(rows):
-        shown.add_row(name, f"{tau:.2f}", f"{low:.2f} to {high:.2f}", f"{share:.2f}")
+    shown = Table(
+        "score", "Kendall's tau", "95 % interval", "share of the ceiling", "95 % interval"
+    )
+    for name, tau, share in taus(rows):
+        shown.add_row(name, *tau.shown(), *share.shown())
     shown.caption = f"{len(rows)} plans; interval by bootstrap over the plans"
     return shown
 
 
-def taus(rows: list[Row]) -> list[tuple[str, float, tuple[float, float], float]]:
-    """(score, tau, its interval, its share of the ceiling)."""
-    columns = {key: np.array([row[key] for row in rows], dtype=float) for key in _SCORES}
-    long = np.array([row["long"] for row in rows])
-    chance = np.random.default_rng(0)
-    samples = chance.integers(len(rows), size=(_RESAMPLES, len(rows)))
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of all plans and its 95 % interval over resampled ones."""
 
-    def tau(scores: Any, chosen: Any) -> float:
-        """The mean over the two long trainings."""
-        return float(np.mean([kendalltau(scores[chosen], one[chosen]).statistic for one in long.T]))
+    value: float
+    low: float
+    high: float
 
-    def ceiling(chosen: Any) -> float:
-        return float(kendalltau(*long[chosen].T).statistic)
+    @classmethod
+    def of(cls, statistic: Callable[[Places], float], plans: int) -> "Estimate":
+        chance = np.random.default_rng(0)
+        samples = chance.integers(plans, size=(_RESAMPLES, plans))
+        spread = [statistic(sample) for sample in samples]
+        low, high = np.nanpercentile(spread, [2.5, 97.5])
+        return cls(statistic(np.arange(plans)), float(low), float(high))
 
-    everyone = np.arange(len(rows))
-    found = []
-    for key, name in _SCORES.items():
-        spread = [tau(columns[key], chosen) for chosen in samples]
-        whole = tau(columns[key], everyone)
-        found.append((name, whole, _interval(spread), whole / ceiling(everyone)))
-    spread = [ceiling(chosen) for chosen in samples]
-    return [*found, ("the ceiling", ceiling(everyone), _interval(spread), 1.0)]
+    def shown(self) -> tuple[str, str]:
+        return f"{self.value:.2f}", f"{self.low:.2f} to {self.high:.2f}"
 
 
 _SCORES = {
     "brief": "brief trial from the library",
     "cold": "brief trial from a cold start",
     "promised": "the library's prediction alone",
+    "flops_ratio": "FLOPs alone",
 }
 
 
-def _interval(values: list[float]) -> tuple[float, float]:
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def taus(rows: list[Row]) -> list[tuple[str, Estimate, Estimate]]:
+    """(score, its tau, its share of the ceiling)."""
+    long = np.array([row["long"] for row in rows])
+
+    def ceiling(chosen: Places) -> float:
+        return float(kendalltau(*long[chosen].T).statistic)
+
+    found = []
+    for key, name in _SCORES.items():
+        scores = np.array([row[key] for row in rows], dtype=float)
+
+        def tau(chosen: Places, scores: Scores = scores) -> float:
+            each = [kendalltau(scores[chosen], one[chosen]).statistic for one in long.T]
+            return float(np.mean(each))
+
+        def share(chosen: Places, tau: Callable[[Places], float] = tau) -> float:
+            return tau(chosen) / ceiling(chosen)
+
+        found.append((name, Estimate.of(tau, len(rows)), Estimate.of(share, len(rows))))
+    one = Estimate(1.0, 1.0, 1.0)
+    return [*found, ("the other long training", Estimate.of(ceiling, len(rows)), one)]
 
 
 def _tasks(plans: int, home: Path) -> list[Task]:
@@ -137,7 +156,7 @@ def _tasks(plans: int, home: Path) -> list[Task]:
             prepared.weights(plan),
             {
                 # More is better, as it is of the others.
-                "promised": -(prepared.solver.predict(plan) or 0.0),
+                "promised": -_predicted(prepared, plan),
                 "flops_ratio": table.cost(plan).flops / table.teacher.flops,
             },
             done.profiled,
@@ -147,9 +166,14 @@ def _tasks(plans: int, home: Path) -> list[Task]:
     ]
 
 
+def _predicted(prepared: Prepared, plan: Plan) -> float:
+    score = prepared.solver.predict(plan)
+    assert score is not None  # of scored options
+    return score
+
+
 def _row(task: Task) -> Row:
-    bench = set_up(task.profiled.spec, task.profiled.profile["weights"])
-    files = jobs.files(task.home)
+    bench, files = jobs.reopen(task.home, task.profiled)
     distill = bench.spec.distill
     longer = distill.model_copy(update={"epochs": _TIMES_LONGER * distill.epochs})
     long = replace(bench, spec=bench.spec.model_copy(update={"distill": longer}))

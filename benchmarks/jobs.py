@@ -21,7 +21,7 @@ from pareconv.search.workbench import Workbench, set_up
 from pareconv.search.worker import Worker
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.files import FileStore
-from pareconv.storage.job_states import JobStatus
+from pareconv.storage.job_states import TERMINAL, JobStatus
 from pareconv.storage.libraries import Entry, Library
 from pareconv.storage.settings import Settings
 
@@ -76,6 +76,9 @@ def run(home: Path, spec: dict[str, Any]) -> Done:
     stores = Stores.open(settings)
     worker = Worker(settings, Inline(), threading.Event())
     with closing(stores.database):
+        for job in stores.jobs.page(1000)[0]:
+            if job.status not in TERMINAL:  # a row was interrupted: it is made anew
+                stores.jobs.cancel(job.id)
         id = stores.jobs.create(JobSpec.model_validate(spec).to_json())[0].id
         while stores.jobs.get(id).status is JobStatus.QUEUED:
             worker.work_once()
@@ -98,10 +101,11 @@ def _settle(home: Path) -> None:
     os.environ |= {"PARECONV_HOME": str(home), "PARECONV_ALLOWED_ROOTS": str(SHARED)}
 
 
-def files(home: Path) -> FileStore:
-    """Where the jobs of `home` keep weights."""
+def reopen(home: Path, profiled: Profiled) -> tuple[Workbench, FileStore]:
+    """The workbench of a job that was done in `home`, in whatever process, and its files."""
     _settle(home)
-    return FileStore(Settings().artifacts)
+    bench = unasked(set_up(profiled.spec, profiled.profile["weights"]))
+    return bench, FileStore(Settings().artifacts)
 
 
 def plan_of(candidate: Candidate) -> Plan:

@@ -1,16 +1,14 @@
 """Whether the search finds what is best: `python -m benchmarks.optimality`.
 
-A ResNet-8 with three options beside `keep` for its stem and its three blocks: all 256 plans are
+A ResNet-8 with three options beside `keep` for its stem and its three blocks: all 255 plans are
 tried once and kept. Searches are then replayed on what they gave, seed by seed.
 """
 
 import argparse
-import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import jobs
+from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import DATA, require_data, spec
 from pareconv.models.cost_table import Cost, CostTable
@@ -29,7 +28,6 @@ from pareconv.search.run import Profiled
 from pareconv.search.seeding import solver_plans
 from pareconv.search.solver import Solver
 from pareconv.search.trial import Trial, run_trial
-from pareconv.search.workbench import set_up
 
 Row = dict[str, Any]
 
@@ -59,10 +57,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path("build/bench-optimality"))
     arguments = parser.parse_args()
     require_data()
-    os.environ["OMP_NUM_THREADS"] = "1"
     record = Record("optimality", ("number",))
-    context = get_context("spawn")
-    with ProcessPoolExecutor(arguments.processes, mp_context=context) as pool:
+    with single_threaded(arguments.processes) as pool:
         tasks = pool.submit(_tasks, arguments.home).result()
         waiting = [task for task in tasks if not record.has(number=task.number)]
         for future in as_completed([pool.submit(_row, task) for task in waiting]):
@@ -189,7 +185,7 @@ def _proposed(space: Space, problem: Problem, first: list[Plan]) -> Iterator[Pla
 
 def _default(space: Space, seed: int) -> Iterator[Plan]:
     """A study with two objectives and Optuna's own sampler for them. What is over the budget is
-    told as infeasible and counts as no trial; a plan that comes again does.
+    told as pruned and counts as no trial; a plan that comes again does.
     """
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=_default_sampler(seed))
     problem, tried = space.problem(seed), 0
@@ -231,12 +227,9 @@ def _tasks(home: Path) -> list[Task]:
     )
     done = jobs.run(home, asked)
     table = _spread(done.prepared.scored)
+    found = {(entry.block, entry.option): entry.score for entry in done.entries}
     scores = {
-        block: {
-            str(option): done.prepared.solver.predict(Plan({block: option})) or 0.0
-            for option in options
-            if option != KEEP
-        }
+        block: {str(option): found[block, str(option)] for option in options if option != KEEP}
         for block, options in table.changes.items()
     }
     space = {
@@ -251,6 +244,7 @@ def _tasks(home: Path) -> list[Task]:
         Plan(dict(zip(table.changes, options, strict=True)))
         for options in product(*table.changes.values())
     ]
+    plans = [plan for plan in plans if plan]  # the teacher is no plan
     return [
         Task(
             number,
@@ -282,9 +276,8 @@ def _spread(table: CostTable) -> CostTable:
 
 
 def _row(task: Task) -> Row:
-    bench = set_up(task.profiled.spec, task.profiled.profile["weights"])
-    trial = Trial(Plan.from_json(task.plan), task.weights)
-    found = run_trial(bench, trial, jobs.files(task.home))
+    bench, files = jobs.reopen(task.home, task.profiled)
+    found = run_trial(bench, Trial(Plan.from_json(task.plan), task.weights), files)
     shown = ("accuracy", "accuracy_stderr", "images", "seconds")
     return {"number": task.number, "plan": task.plan} | task.known | {k: found[k] for k in shown}
 

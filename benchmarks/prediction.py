@@ -51,7 +51,10 @@ def plot(rows: list[Row], path: Path) -> None:
         for method, mark in _DRAWN.items():
             found = points(rows, budget, (method,))
             label = f"{method}, {budget:.0%}"
-            axes.scatter(*zip(*found, strict=True), color=f"C{colour}", marker=mark, label=label)
+            if found:
+                axes.scatter(
+                    *zip(*found, strict=True), color=f"C{colour}", marker=mark, label=label
+                )
     axes.set_xscale("log")
     axes.set_xlabel("predicted: summed KL of the options")
     axes.set_ylabel("measured: error of the brief trial on validation")

@@ -60,7 +60,7 @@ SECTIONS = (
         "Whether the search finds the best",
         "optimality",
         optimality.table,
-        "A ResNet-8, its stem and three blocks with three options and `keep` each: all 256 plans "
+        "A ResNet-8, its stem and three blocks with three options and `keep` each: all 255 plans "
         "tried once, searches of 20 trials replayed on that.",
     ),
     Section(

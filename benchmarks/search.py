@@ -4,9 +4,7 @@ Rows are written as they come, and what is there already is not done again.
 """
 
 import argparse
-import os
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -14,12 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.contenders import Task, compete
+from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import require_data
 
 METHODS = ("pareconv", "uniform", "torch_pruning", "model_optimizer", "optuna", "random")
 BUDGETS = (0.5, 0.3, 0.15)
-KEYS = ("method", "flops_ratio_budget", "seed")
+KEYS = ("method", "flops_ratio_budget", "seed", "compute_allowed")
 
 Row = dict[str, Any]
 
@@ -28,15 +28,13 @@ def main() -> None:
     arguments = _arguments()
     require_data()
     record = Record(arguments.name, KEYS)
-    # One thread each: on so small a network two processes get more done than two threads.
-    os.environ["OMP_NUM_THREADS"] = "1"
     chains = _chains(arguments, record)
-    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+    with single_threaded(arguments.processes) as pool:
         running: dict[Future[Row], list[Row]] = {}
 
         def start(chain: list[Row]) -> None:
             if chain:
-                running[pool.submit(_row, chain[0], arguments.compute, arguments.home)] = chain[1:]
+                running[pool.submit(_row, chain[0], arguments.home)] = chain[1:]
 
         for chain in chains:
             start(chain)
@@ -57,25 +55,28 @@ def table(rows: list[Row]) -> Table:
     for method in METHODS:
         shown.add_row(method, *(_cell(rows, method, budget) for budget in BUDGETS))
     teacher = {row["teacher_test_accuracy"] for row in rows}
-    shown.caption = f"test accuracy in %, mean ± standard deviation; teacher {_percent(teacher)}"
+    shown.caption = (
+        "test accuracy in %, mean ± standard deviation over n seeds, at the share of the FLOPs "
+        f"that was reached; teacher {_percent(teacher)}"
+    )
     return shown
 
 
-def _row(task: Row, compute: float, home: Path) -> Row:
-    import torch  # in the process that does it
-
-    from benchmarks.contenders import Task, compete
-
-    torch.set_num_threads(1)
+def _row(task: Row, home: Path) -> Row:
     folder = home / f"{task['method']}-{task['seed']}"
-    return compete(Task(task["method"], task["flops_ratio_budget"], task["seed"], compute, folder))
+    return compete(Task(*(task[key] for key in KEYS), folder))
 
 
 def _chains(arguments: argparse.Namespace, record: Record) -> list[list[Row]]:
     """The budgets of one method and seed follow one another: they share a library."""
     chains = [
         [
-            {"method": method, "flops_ratio_budget": budget, "seed": seed}
+            {
+                "method": method,
+                "flops_ratio_budget": budget,
+                "seed": seed,
+                "compute_allowed": arguments.compute,
+            }
             for budget in arguments.budgets
         ]
         for seed in arguments.seeds
@@ -85,15 +86,13 @@ def _chains(arguments: argparse.Namespace, record: Record) -> list[list[Row]]:
 
 
 def _cell(rows: list[Row], method: str, budget: float) -> str:
-    found = [
-        100 * row["test_accuracy"]
-        for row in rows
-        if row["method"] == method and row["flops_ratio_budget"] == budget
-    ]
-    if not found:
+    mine = [row for row in rows if row["method"] == method and row["flops_ratio_budget"] == budget]
+    if not mine:
         return ""
+    found = [100 * row["test_accuracy"] for row in mine]
     spread = f" ± {stdev(found):.2f}" if len(found) > 1 else ""
-    return f"{fmean(found):.2f}{spread} (n={len(found)})"
+    share = fmean(row["flops_ratio"] for row in mine)
+    return f"{fmean(found):.2f}{spread} at {share:.1%} (n={len(found)})"
 
 
 def _percent(values: set[float]) -> str:

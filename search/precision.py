@@ -1,8 +1,8 @@
 """Precision: how networks run fastest on a device without losing what is measured.
 
-Training and the teacher's answers run under bfloat16 autocast where the device has instructions for
-it, and with channels last (docs/performance.md has the figures). What is reported is measured in
-float32.
+Trials, the finish and the teacher's answers run under bfloat16 autocast where the device has
+instructions for it, and with channels last (docs/performance.md has the figures). Libraries are
+built, and what is reported is measured, in float32.
 """
 
 from contextlib import AbstractContextManager

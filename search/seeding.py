@@ -12,8 +12,8 @@ _LEAST = 8  # plans, as far as there are trials for them
 
 
 def solver_plans(problem: Problem, solver: Solver) -> list[Plan]:
-    """The best plan of the whole budget; then by turns one unlike all others that uses the whole
-    budget and one of the predicted front below it, spread evenly.
+    """The best plan of the whole budget; then by turns one that uses it whole and is unlike the
+    former ones that do, and one of the predicted front below it, spread evenly.
 
     Of a long search they take half, so that the sampler can correct what the sum of scores does not
     see.

@@ -21,7 +21,7 @@ from pareconv.search.teaching import first_look, training_of
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
-_LR_PER_GAP = 0.02
+LR_PER_GAP = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
     started, asked = time.perf_counter(), bench.answers.asked
     student, spent = assemble(bench, trial.plan, trial.weights, files)
     training = training_of(
-        bench, student, bench.spec.distill, "trial", trial.attempt, lr_per_gap=_LR_PER_GAP
+        bench, student, bench.spec.distill, "trial", trial.attempt, lr_per_gap=LR_PER_GAP
     )
     rungs: list[Rung] = []
     reason = None
