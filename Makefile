@@ -36,8 +36,7 @@ check: setup
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
 
 # bench-search (some hours of two cores), bench-fidelity, bench-optimality, bench-what-if,
-# bench-speed; each goes
-# on where it was stopped. Other tools are installed for them alone.
+# bench-speed. Each goes on where it was stopped; other tools are installed for them alone.
 bench-%: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.$(subst -,_,$*)

@@ -34,7 +34,7 @@ class CostView(BaseModel):
 
 
 class LibraryView(BaseModel):
-    """What was distilled block by block for one teacher and training split. Jobs share it."""
+    """What was distilled block by block for one teacher and its images. Jobs share it."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _EXAMPLE})
 
@@ -42,7 +42,7 @@ class LibraryView(BaseModel):
     key: str = Field(description="SHA-256 of what it is of: teacher, data and recipe")
     architecture: str
     teacher: str = Field(description="SHA-256 of the teacher's weights")
-    data: str = Field(description="SHA-256 of the training split")
+    data: str = Field(description="SHA-256 of the training and validation images")
     recipe: dict[str, Any]
     teacher_cost: CostView
     compute: float = Field(

@@ -1,4 +1,4 @@
-"""Libraries: what was distilled block by block for one teacher, training split and recipe.
+"""Libraries: what was distilled block by block for one teacher, data set and recipe.
 
 The contract, the same on every database:
 
@@ -32,7 +32,8 @@ __all__ = ["Entry", "Library", "LibraryStore", "NewEntry", "Subject"]
 class Subject(TypedDict):
     """What a library is of. `key` is the SHA-256 of it all.
 
-    `teacher` is the SHA-256 of its weights, `data` that of the training split; `teacher_cost`
+    `teacher` is the SHA-256 of its weights, `data` that of the training and
+    validation images; `teacher_cost`
     holds `flops`, `params` and `adds` for one image.
     """
 
