@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 PACKAGES := models search service storage
 
 .PHONY: setup demo serve test test-slow check format clean
+.PHONY: bench-search bench-fidelity bench-optimality bench-what-if bench-speed
 
 setup: $(STAMP)
 
@@ -35,11 +36,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
 
-# bench-search (some hours of two cores), bench-fidelity, bench-optimality, bench-what-if,
-# bench-speed. Each goes on where it was stopped; other tools are installed for them alone.
-bench-%: setup
+# Some hours of two cores. Each goes on where it was stopped; other tools are installed for them
+# alone.
+bench-search bench-fidelity bench-optimality bench-what-if bench-speed: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
-	$(BIN)/python -m benchmarks.$(subst -,_,$*)
+	$(BIN)/python -m benchmarks.$(subst -,_,$(@:bench-%=%))
 	$(BIN)/python -m benchmarks.report
 
 format: setup
