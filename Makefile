@@ -36,8 +36,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
 
-# Some hours of two cores. Each goes on where it was stopped; other tools are installed for them
-# alone.
+# bench-search takes some hours of two cores; all but bench-speed go on where they were stopped.
+# Other tools are installed for them alone.
 bench-search bench-fidelity bench-optimality bench-what-if bench-speed: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.$(subst -,_,$(@:bench-%=%))

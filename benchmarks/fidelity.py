@@ -8,7 +8,6 @@ called the ceiling here.
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import kendalltau
+from scipy.stats import bootstrap, kendalltau
 
 from benchmarks import jobs
+from benchmarks.planned import Task, try_all
 from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import require_data, spec
 from pareconv.models.plan import Plan
 from pareconv.search.preparing import Prepared
 from pareconv.search.proposals import Proposer
-from pareconv.search.run import Profiled
 from pareconv.search.study import problem_of
 from pareconv.search.trial import Trial, run_trial
 
@@ -39,18 +38,6 @@ _SHARES = (0.12, 0.6)  # of the teacher's FLOPs, between which the plans are spr
 _RESAMPLES = 2000
 
 
-@dataclass(frozen=True)
-class Task:
-    """A plan to be scored: its blocks' weights in the library, and what is known without them."""
-
-    number: int
-    plan: dict[str, str]
-    weights: dict[str, str]
-    known: Row
-    profiled: Profiled
-    home: Path
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plans", type=int, default=16)
@@ -61,10 +48,7 @@ def main() -> None:
     record = Record("fidelity", ("number",))
     with single_threaded(arguments.processes) as pool:
         tasks = pool.submit(_tasks, arguments.plans, arguments.home).result()
-        waiting = [task for task in tasks if not record.has(number=task.number)]
-        for future in as_completed([pool.submit(_row, task) for task in waiting]):
-            record.add(row := future.result())
-            print(row, flush=True)
+        try_all(tasks, _row, record, pool)
     Console().print(table(record.rows))
 
 
@@ -89,11 +73,16 @@ class Estimate:
 
     @classmethod
     def of(cls, statistic: Callable[[Places], float], plans: int) -> "Estimate":
-        chance = np.random.default_rng(0)
-        samples = chance.integers(plans, size=(_RESAMPLES, plans))
-        spread = [statistic(sample) for sample in samples]
-        low, high = np.nanpercentile(spread, [2.5, 97.5])
-        return cls(statistic(np.arange(plans)), float(low), float(high))
+        places = np.arange(plans)
+        found = bootstrap(
+            (places,),
+            statistic,
+            vectorized=False,
+            method="percentile",
+            n_resamples=_RESAMPLES,
+            rng=0,
+        ).confidence_interval
+        return cls(statistic(places), float(found.low), float(found.high))
 
     def shown(self) -> tuple[str, str]:
         return f"{self.value:.2f}", f"{self.low:.2f} to {self.high:.2f}"
@@ -152,7 +141,7 @@ def _tasks(plans: int, home: Path) -> list[Task]:
     return [
         Task(
             number,
-            plan.to_json(),
+            plan,
             prepared.weights(plan),
             {
                 # More is better, as it is of the others.
@@ -177,14 +166,10 @@ def _row(task: Task) -> Row:
     distill = bench.spec.distill
     longer = distill.model_copy(update={"epochs": _TIMES_LONGER * distill.epochs})
     long = replace(bench, spec=bench.spec.model_copy(update={"distill": longer}))
-    plan = Plan.from_json(task.plan)
-    brief = run_trial(bench, Trial(plan, task.weights), files)
-    cold = run_trial(bench, Trial(plan), files)
-    finals = [run_trial(long, Trial(plan, task.weights, attempt=n), files) for n in (1, 2)]
+    brief = run_trial(bench, Trial(task.plan, task.weights), files)
+    cold = run_trial(bench, Trial(task.plan), files)
+    finals = [run_trial(long, Trial(task.plan, task.weights, attempt=n), files) for n in (1, 2)]
     return {
-        "number": task.number,
-        "plan": task.plan,
-        **task.known,
         "brief": brief["accuracy"],
         "cold": cold["accuracy"],
         "long": [each["accuracy"] for each in finals],

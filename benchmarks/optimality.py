@@ -6,7 +6,6 @@ tried once and kept. Searches are then replayed on what they gave, seed by seed.
 
 import argparse
 from collections.abc import Iterator, Mapping
-from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -18,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import jobs
+from benchmarks.planned import Task, try_all
 from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import DATA, require_data, spec
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.proposals import Problem, Proposer
-from pareconv.search.run import Profiled
 from pareconv.search.seeding import solver_plans
 from pareconv.search.solver import Solver
 from pareconv.search.trial import Trial, run_trial
@@ -39,18 +38,6 @@ _SEEDS = range(10)
 _CHANCE = 0.1
 
 
-@dataclass(frozen=True)
-class Task:
-    """A plan to be tried, with its blocks' weights in the library."""
-
-    number: int
-    plan: dict[str, str]
-    weights: dict[str, str]
-    known: Row
-    profiled: Profiled
-    home: Path
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=2)
@@ -60,10 +47,7 @@ def main() -> None:
     record = Record("optimality", ("number",))
     with single_threaded(arguments.processes) as pool:
         tasks = pool.submit(_tasks, arguments.home).result()
-        waiting = [task for task in tasks if not record.has(number=task.number)]
-        for future in as_completed([pool.submit(_row, task) for task in waiting]):
-            record.add(row := future.result())
-            print(f"{row['number']:3d} {row['flops_ratio']:.3f} {row['accuracy']:.4f}", flush=True)
+        try_all(tasks, _row, record, pool)
     Console().print(table(record.rows))
 
 
@@ -248,7 +232,7 @@ def _tasks(home: Path) -> list[Task]:
     return [
         Task(
             number,
-            plan.to_json(),
+            plan,
             done.prepared.weights(plan),
             {"flops_ratio": table.cost(plan).flops / table.teacher.flops}
             # Once is enough.
@@ -277,9 +261,8 @@ def _spread(table: CostTable) -> CostTable:
 
 def _row(task: Task) -> Row:
     bench, files = jobs.reopen(task.home, task.profiled)
-    found = run_trial(bench, Trial(Plan.from_json(task.plan), task.weights), files)
-    shown = ("accuracy", "accuracy_stderr", "images", "seconds")
-    return {"number": task.number, "plan": task.plan} | task.known | {k: found[k] for k in shown}
+    found = run_trial(bench, Trial(task.plan, task.weights), files)
+    return {key: found[key] for key in ("accuracy", "accuracy_stderr", "images", "seconds")}
 
 
 if __name__ == "__main__":

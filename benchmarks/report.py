@@ -4,7 +4,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +104,10 @@ def _written(section: Section) -> list[str]:
 
 def _markdown(table: Table) -> str:
     caption, table.caption, table.box = str(table.caption), None, box.MARKDOWN
-    console = Console(file=StringIO(), width=1000)
-    console.print(table)
-    written = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
-    lines = [line.rstrip() for line in written.splitlines() if line.strip()]
+    console = Console(width=1000)
+    with console.capture() as written:
+        console.print(table)
+    lines = [line.rstrip() for line in written.get().splitlines() if line.strip()]
     return "\n".join(lines) + f"\n\n{caption[0].upper()}{caption[1:]}."
 
 

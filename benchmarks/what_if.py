@@ -7,9 +7,6 @@ how long the service takes to predict a front at a budget that nobody has asked 
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import as_completed
@@ -17,7 +14,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +21,8 @@ from benchmarks import jobs
 from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import require_data, spec
+from pareconv.service.client import Client
+from pareconv.service.demo import running_server
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 
@@ -33,7 +31,6 @@ Row = dict[str, Any]
 _FIRST, _NEXT = 0.5, 0.3
 _TRIALS = 16
 _IMAGES = 2000
-_PORT = 18731
 _BUDGETS = range(20, 60, 2)
 
 
@@ -125,35 +122,15 @@ def _used(home: Path, seed: int) -> Path:
 
 def _front_seconds(home: Path) -> list[float]:
     """How long each predicted front takes a service that was started as its users start it."""
-    pareconv = Path(sys.executable).with_name("pareconv")
-    command = [pareconv, "serve", "--workers", "0", "--port", str(_PORT)]
-    service = subprocess.Popen(command, env=os.environ | {"PARECONV_HOME": str(home)})
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{_PORT}", timeout=30) as client:
-            _wait_for(client)
-            library = client.get("/libraries").raise_for_status().json()["items"][0]["id"]
-            return [_timed(client, f"/libraries/{library}/front", budget) for budget in _BUDGETS]
-    finally:
-        service.terminate()
-        service.wait()
+    with running_server(home, workers=0) as client:
+        library = client.libraries()["items"][0]["id"]
+        return [_timed(client, library, budget) for budget in _BUDGETS]
 
 
-def _timed(client: httpx.Client, path: str, budget: int) -> float:
+def _timed(client: Client, library: str, budget: int) -> float:
     started = time.perf_counter()
-    answer = client.get(path, params={"flops": f"{budget}%"}).raise_for_status().json()
-    assert answer["points"]
+    assert client.library_front(library, flops=f"{budget}%")["points"]
     return time.perf_counter() - started
-
-
-def _wait_for(client: httpx.Client) -> None:
-    for _ in range(120):
-        try:
-            client.get("/readyz").raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.5)
-        else:
-            return
-    raise TimeoutError("the service does not answer")
 
 
 if __name__ == "__main__":

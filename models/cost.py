@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.flop_counter import FlopCounterMode
 
 from pareconv.models.cost_table import Cost
 
@@ -50,6 +51,11 @@ def flops_by_operator(module: nn.Module, *shape: int) -> dict[str, int]:
         analysis = FlopCountAnalysis(module, x)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         return {operator: int(flops) for operator, flops in analysis.by_operator().items()}
+
+
+def multiply_adds(counter: FlopCounterMode) -> int:
+    """What torch's counter has seen, by the convention here: it takes a multiply-add for two."""
+    return counter.get_total_flops() // 2
 
 
 @contextmanager

@@ -60,8 +60,9 @@ class Answers:
         """The answer to `images` [B, 3, S, S], the views of these `numbers` (on the CPU)."""
         if self._kept is None:
             return self._asked(numbers, images)
-        is_known = numbers < len(self._known)
-        is_known[is_known.clone()] = self._known[numbers[is_known]]
+        is_within = numbers < len(self._known)
+        is_known = is_within.clone()
+        is_known[is_within] = self._known[numbers[is_within]]
         unknown, known = (~is_known).nonzero().squeeze(1), is_known.nonzero().squeeze(1)
         if not len(unknown):
             return self._kept[numbers]

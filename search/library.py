@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pareconv.models.blocks import Block, find_blocks
 from pareconv.models.convolutions.registry import operator
-from pareconv.models.cost import count
+from pareconv.models.cost import count, multiply_adds
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.cutting import cut, entry
 from pareconv.models.plan import Option
@@ -127,8 +127,7 @@ class LibraryBuilder:
         ):
             torch.manual_seed(derived(self._bench.spec.seed, "layers"))
             found = apprentices(self._bench.teacher, options, self._bench.sample)
-        # The counter takes a multiply-add for two.
-        self._compute += counter.get_total_flops() / 2 / self._table.teacher.flops
+        self._compute += multiply_adds(counter) / self._table.teacher.flops
         for apprentice, (_, each) in zip(found, places, strict=True):
             if each.weights is not None:
                 restore_weights(apprentice.network, each.weights, self._files)

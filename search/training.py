@@ -16,7 +16,7 @@ from pareconv.search.data.batches import shuffled
 from pareconv.search.data.views import Views
 from pareconv.search.distillation.base import Lesson, Method
 from pareconv.search.errors import Diverged
-from pareconv.search.optimizers import optimizers
+from pareconv.search.optimizers import OPTIMIZERS
 from pareconv.search.precision import channels_last
 from pareconv.search.spec import Optimizer
 
@@ -69,8 +69,8 @@ class Training:
         taps = answers.taps if answers and method.needs_features else ()
         self._listener = Listener(self.student, taps)
         self._batches = list(shuffled(recipe.images, recipe.pool, recipe.batch_size, recipe.seed))
-        self._optimizers = optimizers(
-            recipe.optimizer, self.student, lr=recipe.lr, weight_decay=recipe.weight_decay
+        self._optimizers = OPTIMIZERS[recipe.optimizer](
+            self.student, recipe.lr, recipe.weight_decay
         )
         course = _warm_up_then_cosine(len(self._batches))
         self._schedules = [

@@ -10,6 +10,7 @@ import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
+from pareconv.models.cost import multiply_adds
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search.checkpoints import read_weights, save_weights
@@ -88,8 +89,7 @@ def assemble(
         with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
             torch.manual_seed(derived(bench.spec.seed, "layers", plan.key))
             student = rewrite(bench.teacher, plan, bench.sample)
-        # The counter takes a multiply-add for two.
-        spent = counter.get_total_flops() / 2 / bench.teacher_flops
+        spent = multiply_adds(counter) / bench.teacher_flops
     else:
         student = rewrite(bench.teacher, plan)
         for block in plan:

@@ -32,9 +32,8 @@ __all__ = ["Entry", "Library", "LibraryStore", "NewEntry", "Subject"]
 class Subject(TypedDict):
     """What a library is of. `key` is the SHA-256 of it all.
 
-    `teacher` is the SHA-256 of its weights, `data` that of the training and
-    validation images; `teacher_cost`
-    holds `flops`, `params` and `adds` for one image.
+    `teacher` is the SHA-256 of its weights, `data` that of the training and validation images;
+    `teacher_cost` holds `flops`, `params` and `adds` for one image.
     """
 
     key: str

@@ -39,11 +39,12 @@ def test_a_front_within_two_budgets(front, table):
 
 
 def test_without_a_budget_the_front_is_whole(front, table):
+    """Of the three options `ghost` saves most for its score, and `svd` most after it; `shift` is
+    the best at no exchange rate.
+    """
     points = front({})
-    flops = [point["flops"] for point in points]
-    assert flops == sorted(flops, reverse=True)
-    assert flops[-1] == table.least("flops")
-    assert 800 <= flops[0] < 1000
+    assert [point["flops"] for point in points] == [800, 600, 400, 360, 320, 280]
+    assert points[-1]["flops"] == table.least("flops")
 
 
 def test_a_budget_on_parameters_alone_is_followed_along_parameters(front, table):

@@ -216,6 +216,7 @@ def test_within_its_bounds_a_value_is_kept(path, value):
         ("dataset.augment", "flip"),
         ("search.granularity", "layer"),
         ("search.sampler", "nsga"),
+        ("distill.optimizer", "adam"),
         ("search.objectives", ["accuracy", "latency"]),
         ("search.objectives", ["flops", "accuracy"]),
         ("search.operators", []),
