@@ -42,7 +42,7 @@ _VIEWS = 20_000  # distinct training views in the finish, for every contender
 
 # Brief trials of 2,000 images each; the searches without a library need more of them.
 _TRIAL = {"epochs": 2000 / 49_000}
-_LIBRARY = {"rungs": 0, "score_images": 128}
+_LIBRARY = {"rungs": 0, "score_images": 64}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ is scored, unless an option of its block that costs no more is clearly better, s
 take it.
 """
 
+import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pareconv.models.plan import Option
 from pareconv.search.blockwise import Apprentice, Lessons, apprentices, teach
 from pareconv.search.checkpoints import restore_weights, save_weights
 from pareconv.search.data.batches import normalize
+from pareconv.search.panel import draw
 from pareconv.search.scoring import Score, measure_losses, measure_scores
 from pareconv.search.seeds import derived
 from pareconv.search.spec import Library
@@ -38,6 +40,8 @@ _SETTLED = 0.05  # a loss that fell by a smaller share in a rung has settled
 _HOPELESS_UNTAUGHT, _HOPELESS = 3.0, 1.2
 _DIVERGED = 1e9  # stands for a loss that is no number any more
 _MOST_BYTES = 2**30  # of the teacher's activations that a chunk of blocks looks at
+_LOSS_IMAGES = 128  # held-out ones, on which losses are measured
+_PANEL_FROM = 1000  # held-out ones, among which those are found that tell most
 
 
 @dataclass(eq=False)
@@ -77,10 +81,14 @@ class LibraryBuilder:
         self._bench, self._table, self._files, self._emit = bench, table, files, emit
         self._recipe: Library = bench.spec.library
         self._batch_size, self._lr = bench.spec.library.batch_size, bench.spec.library.lr
-        chosen = bench.held_out(self._recipe.score_images)
+        chosen = bench.held_out(_LOSS_IMAGES)
         self._held_out = normalize(chosen.images, chosen.mean, chosen.std)
+        known = bench.held_out(_PANEL_FROM)
+        self._panel = draw(
+            bench.teacher, known, self._recipe.score_images, derived(bench.spec.seed, "panel")
+        )
         self._until: dict[str, float] = {}
-        self._compute = 0.0
+        self._compute = float(len(known) if len(known) > len(self._panel) else 0)
 
     def build(self, wanted: Sequence[Wanted]) -> None:
         """Emit entries for all that is `wanted`; PlanError for a block or option that is none."""
@@ -152,12 +160,17 @@ class LibraryBuilder:
             batch_size=self._batch_size,
             lr=self._lr,
         )
+        before = [
+            (each.loss, copy.deepcopy(each.apprentice.network.state_dict())) for each in learners
+        ]
         taught = [each.apprentice for each in learners]
         teach(self._bench.teacher, taught, self._bench.views, lessons)
         self._compute += images * (1 + 3 * self._ratio(learners))
-        before = [each.loss for each in learners]
         self._measure(learners)
-        for each, loss in zip(learners, before, strict=True):
+        for each, (loss, state) in zip(learners, before, strict=True):
+            if each.loss > loss:  # the rung did harm
+                each.loss = loss
+                each.apprentice.network.load_state_dict(state)
             each.fell = 1 - each.loss / max(loss, 1e-12)
             each.rungs += 1
             each.images += images
@@ -181,14 +194,15 @@ class LibraryBuilder:
         self._put(leaving)
 
     def _score(self, learners: list[_Learner]) -> None:
+        if not learners:
+            return
         scores = measure_scores(
-            self._bench.teacher, [each.apprentice for each in learners], self._held_out
+            self._bench.teacher, [each.apprentice for each in learners], self._panel
         )
         for each, score in zip(learners, scores, strict=True):
             each.score = score
-        blocks = {each.apprentice.block for each in learners}
         tails = sum(1 - self._share_until(each.apprentice.block.output) for each in learners)
-        self._compute += len(self._held_out) * (len(blocks) + self._ratio(learners) + tails)
+        self._compute += len(self._panel) * (1 + self._ratio(learners) + tails)
 
     def _put(self, learners: list[_Learner]) -> None:
         if learners:

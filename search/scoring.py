@@ -20,6 +20,7 @@ from pareconv.models.blocks import Block
 from pareconv.models.cutting import cut, cut_tail, entry, result
 from pareconv.search.blockwise import Apprentice
 from pareconv.search.imitation import relative_error
+from pareconv.search.panel import Panel
 
 _BATCH = 128  # also over how many images a batch norm takes its statistics
 
@@ -54,28 +55,30 @@ def measure_losses(
 
 
 def measure_scores(
-    teacher: fx.GraphModule, learners: Sequence[Apprentice], images: Tensor
+    teacher: fx.GraphModule, learners: Sequence[Apprentice], panel: Panel
 ) -> list[Score]:
-    """The score of each on held-out `images`."""
+    """The score of each as the `panel` of held-out images has it.
+
+    The teacher is asked once for all of them; what it knows up to a block is not computed again.
+    """
+    tails = {block: cut_tail(teacher, block) for block in _blocks(learners)}
+    wanted = dict.fromkeys(
+        name for block, (names, _) in tails.items() for name in (block.input, *names[1:])
+    ) | {result(teacher): None}
+    for network in (*(each.network for each in learners), *(tail for _, tail in tails.values())):
+        network.eval()
     divergences: list[list[Tensor]] = [[] for _ in learners]
-    for block in _blocks(learners):
-        names, tail = cut_tail(teacher, block)
-        tail = tail.eval()
-        wanted = [block.input, *names[1:], result(teacher)]
-        mine = [(n, each) for n, each in enumerate(learners) if each.block == block]
-        networks = [learner.network for _, learner in mine]
-        for network in networks:
-            network.eval()
-        with torch.no_grad():
-            for batch in _batches(images):
-                seen = _values(teacher, wanted, batch)
-                target = seen[result(teacher)].log_softmax(1)
-                for place, learner in mine:
-                    (output,) = learner.network(seen[block.input])
-                    (logits,) = tail(output, *(seen[name] for name in names[1:]))
-                    kl = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
-                    divergences[place].append(kl.sum(1))
-    return [_score(torch.cat(parts)) for parts in divergences]
+    with torch.no_grad():
+        for batch in _batches(panel.images):
+            seen = _values(teacher, wanted, batch)
+            target = seen[result(teacher)].log_softmax(1)
+            for mine, learner in zip(divergences, learners, strict=True):
+                names, tail = tails[learner.block]
+                (output,) = learner.network(seen[learner.block.input])
+                (logits,) = tail(output, *(seen[name] for name in names[1:]))
+                kl = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
+                mine.append(kl.sum(1))
+    return [_score(panel.weights * torch.cat(parts)) for parts in divergences]
 
 
 def _score(divergences: Tensor) -> Score:
@@ -89,7 +92,7 @@ def _blocks(learners: Sequence[Apprentice]) -> list[Block]:
 
 
 def _values(
-    teacher: fx.GraphModule, names: Sequence[str] | Mapping[str, None], images: Tensor
+    teacher: fx.GraphModule, names: Mapping[str, None], images: Tensor
 ) -> dict[str, Tensor]:
     part = cut(teacher, [entry(teacher)], list(names)).eval()
     return dict(zip(names, part(images), strict=True))

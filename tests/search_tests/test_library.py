@@ -99,7 +99,7 @@ def test_every_option_has_an_entry_with_what_it_costs(build, new_bench):
 def test_the_stored_weights_have_the_loss_that_was_reported(build, new_bench, files):
     bench, built = new_bench(library=RECIPE), build()
     blocks = {block.name: block for block in find_blocks(bench.teacher, "block")}
-    split = bench.held_out(64)
+    split = bench.held_out(128)
     images = normalize(split.images, split.mean, split.std)
     for (block, option), entry in built.entries.items():
         place = blocks[block], Option.parse(option)
@@ -111,7 +111,7 @@ def test_the_stored_weights_have_the_loss_that_was_reported(build, new_bench, fi
 
 def test_entries_come_after_each_rung(build):
     """Whatever happens later, what was learnt is kept."""
-    built = build(rungs=2)
+    built = build(rungs=2, lr=0.01)
     rungs = [{entry["rungs"] for entry in event["entries"]} for event in built.writes]
     assert {1} in rungs
     assert {2} in rungs
@@ -128,11 +128,17 @@ def test_entries_come_after_each_rung(build):
 
 
 def test_each_rung_is_twice_as_long_and_fewer_go_on(build):
-    entries = build(rungs=2).entries.values()
+    entries = build(rungs=2, lr=0.01).entries.values()
     images = {0: 0, 1: 128, 2: 128 + 256}
     assert all(entry["images"] == images[entry["rungs"]] for entry in entries)
     reached = [sum(entry["rungs"] >= rung for entry in entries) for rung in (1, 2)]
     assert 0 < reached[1] <= (reached[0] + 1) // 2
+
+
+def test_a_rung_that_does_harm_is_undone(build):
+    started, taught = (build(rungs=rungs, lr=0.3).entries for rungs in (0, 1))
+    for place, entry in taught.items():
+        assert entry["loss"] <= started[place]["loss"] * (1 + 1e-4)
 
 
 def test_without_rungs_closed_forms_are_scored_as_they_are(build):

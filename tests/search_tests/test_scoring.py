@@ -12,9 +12,14 @@ from pareconv.models.plan import KEEP, Option
 from pareconv.models.rewriting import rewrite
 from pareconv.search.blockwise import Apprentice, apprentices
 from pareconv.search.data.batches import normalize
+from pareconv.search.panel import Panel
 from pareconv.search.scoring import measure_losses, measure_scores
 
 MILD, STRONG = Option.of("svd", ratio=0.5), Option.of("svd", ratio=0.125)
+
+
+def evenly(images):
+    return Panel(images, torch.ones(len(images)))
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def test_an_exact_option_has_no_loss_and_no_score(bench, blocks, kept, one_batch
     (exact,) = apprentices(bench.teacher, [(blocks[1], MILD)], bench.sample)
     exact.network.set_submodule("3", copy.deepcopy(bench.teacher.get_submodule("3")))
     (loss,) = measure_losses(bench.teacher, [exact], one_batch)
-    (score,) = measure_scores(bench.teacher, [exact], one_batch)
+    (score,) = measure_scores(bench.teacher, [exact], evenly(one_batch))
     assert loss == pytest.approx(0, abs=1e-5)
     assert score.kl == pytest.approx(0, abs=1e-5)
     assert score.stderr == pytest.approx(0, abs=1e-5)
@@ -67,7 +72,7 @@ def test_an_exact_option_has_no_loss_and_no_score(bench, blocks, kept, one_batch
 
 def test_keeping_a_block_costs_nothing(bench, kept, one_batch):
     losses = measure_losses(bench.teacher, kept, one_batch)
-    scores = measure_scores(bench.teacher, kept, one_batch)
+    scores = measure_scores(bench.teacher, kept, evenly(one_batch))
     assert losses == pytest.approx([0, 0], abs=1e-5)
     assert [score.kl for score in scores] == pytest.approx([0, 0], abs=1e-5)
 
@@ -81,7 +86,7 @@ def test_a_broken_option_scores_worse_than_a_mild_one(bench, blocks, held_out):
         for parameter in learner.network.parameters():
             nn.init.normal_(parameter, generator=generator)
     losses = measure_losses(bench.teacher, learners, held_out)
-    scores = [score.kl for score in measure_scores(bench.teacher, learners, held_out)]
+    scores = [score.kl for score in measure_scores(bench.teacher, learners, evenly(held_out))]
     for start in (0, 3):
         mild, strong, broken = range(start, start + 3)
         assert losses[mild] < losses[strong] < losses[broken]
@@ -92,7 +97,7 @@ def test_the_score_is_the_divergence_of_the_whole_network(bench, blocks, held_ou
     """With that one block replaced, on the statistics that the measuring left in it."""
     (learner,) = apprentices(bench.teacher, [(blocks[0], STRONG)], bench.sample)
     measure_losses(bench.teacher, [learner], held_out)
-    (score,) = measure_scores(bench.teacher, [learner], held_out)
+    (score,) = measure_scores(bench.teacher, [learner], evenly(held_out))
     student = rewrite(bench.teacher, {blocks[0].name: STRONG})
     student.load_state_dict(learner.network.state_dict(), strict=False)
     with torch.no_grad():
@@ -102,6 +107,16 @@ def test_the_score_is_the_divergence_of_the_whole_network(bench, blocks, held_ou
     assert score.kl == pytest.approx(float(each.mean()), rel=1e-3)
     assert score.stderr == pytest.approx(float(each.std()) / len(each) ** 0.5, rel=1e-3)
     assert score.images == len(held_out) == 200
+
+
+def test_images_weigh_in_a_score_what_they_stand_for(bench, blocks, held_out):
+    """Three images of weight 2, 1 and 0 are the first two, the first of them twice."""
+    (learner,) = apprentices(bench.teacher, [(blocks[0], STRONG)], bench.sample)
+    measure_losses(bench.teacher, [learner], held_out)
+    weighted = Panel(held_out[:3], torch.tensor([2.0, 1.0, 0.0]))
+    (score,) = measure_scores(bench.teacher, [learner], weighted)
+    (repeated,) = measure_scores(bench.teacher, [learner], evenly(held_out[[0, 0, 1]]))
+    assert score.kl == pytest.approx(repeated.kl, rel=1e-4)
 
 
 def test_batch_norms_have_the_statistics_of_the_images(bench, blocks, held_out):
@@ -126,7 +141,7 @@ def test_measuring_leaves_eval_mode_weights_and_momentum(bench, blocks, held_out
     weights = [p.clone() for each in learners for p in each.network.parameters()]
     state = {name: value.clone() for name, value in bench.teacher.state_dict().items()}
     measure_losses(bench.teacher, learners, held_out)
-    measure_scores(bench.teacher, learners, held_out)
+    measure_scores(bench.teacher, learners, evenly(held_out))
     assert [norm.momentum for norm in norms] == [0.03, 0.03]
     assert not any(part.training for each in learners for part in each.network.modules())
     after = [p for each in learners for p in each.network.parameters()]
@@ -138,12 +153,12 @@ def test_who_is_measured_beside_it_changes_nothing(bench, blocks, held_out):
     places = [(block, option) for block in blocks for option in (MILD, STRONG)]
     learners = apprentices(bench.teacher, places, bench.sample)
     together = measure_losses(bench.teacher, learners, held_out)
-    scores = measure_scores(bench.teacher, learners, held_out)
+    scores = measure_scores(bench.teacher, learners, evenly(held_out))
     for learner, loss, score in zip(learners, together, scores, strict=True):
         assert measure_losses(bench.teacher, [learner], held_out) == [loss]
-        assert measure_scores(bench.teacher, [learner], held_out) == [score]
+        assert measure_scores(bench.teacher, [learner], evenly(held_out)) == [score]
 
 
 def test_measuring_nothing_gives_nothing(bench, held_out):
     assert measure_losses(bench.teacher, [], held_out) == []
-    assert measure_scores(bench.teacher, [], held_out) == []
+    assert measure_scores(bench.teacher, [], evenly(held_out)) == []

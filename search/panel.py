@@ -1,0 +1,62 @@
+"""The panel: the held-out images on which options are scored, drawn by importance sampling.
+
+What a change does to a network shows on the images that the network is not sure about: most are
+answered as before, and a plain mean over a few is ruled by whichever doubtful ones are among them.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx
+
+from pareconv.search.data.batches import Split, eval_batches, normalize
+
+_BATCH = 250
+# Of the chance to be drawn goes evenly to all, as many times as much as by entropy: none stands for
+# too many (a defensive mixture: Owen 2013, Monte Carlo theory, methods and examples, 9.11).
+_EVEN = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """Images [N, 3, S, S], normalised. The mean over them of `weights` [N] times a value estimates
+    the mean value over all that they were drawn from, without bias.
+    """
+
+    images: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def draw(teacher: fx.GraphModule, split: Split, size: int, seed: int) -> Panel:
+    """At most `size` images of `split`, each with a chance that goes with the entropy of the
+    teacher's answer to it. An image of which much is expected may be there more than once.
+    """
+    if size >= len(split):
+        weights = torch.ones(len(split), device=split.images.device)
+        return Panel(normalize(split.images, split.mean, split.std), weights)
+    entropy = _entropies(teacher, split).double().cpu()
+    chance = entropy + _EVEN * entropy.mean() + torch.finfo(entropy.dtype).tiny
+    chance /= chance.sum()
+    # Evenly spaced from certain to doubtful, which spreads them better than independent draws.
+    order = chance.argsort()
+    offset = torch.rand(1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    places = torch.searchsorted(chance[order].cumsum(0), (torch.arange(size) + offset) / size)
+    chosen = order[places.clamp(max=len(split) - 1)]
+    weights = 1 / (len(split) * chance[chosen])
+    drawn = replace(split, images=split.images[chosen], labels=split.labels[chosen])
+    return Panel(
+        normalize(drawn.images, drawn.mean, drawn.std),
+        weights.to(split.images.device, torch.float32),
+    )
+
+
+def _entropies(teacher: fx.GraphModule, split: Split) -> Tensor:
+    """Of the teacher's answer to each image, in nats: [N]."""
+    teacher.eval()
+    with torch.no_grad():
+        answers = [teacher(images).log_softmax(1) for images, _ in eval_batches(split, _BATCH)]
+    logs = torch.cat(answers)
+    return -(logs.exp() * logs).sum(1)
