@@ -142,8 +142,8 @@ def _job(task: Task, trials: int, **parts: Any) -> Student:
 
 
 def _pareconv(task: Task) -> Student:
-    """Library, solver, a few trials."""
-    return _job(task, 4, library=_LIBRARY)
+    """Library, solver, and a trial of each of the two best plans that are unlike each other."""
+    return _job(task, 2, library=_LIBRARY, search={"stop_early": False})
 
 
 def _optuna(task: Task) -> Student:
