@@ -38,7 +38,7 @@ from pareconv.storage.files import FileStore
 Row = dict[str, Any]
 
 _SHAPE = (1, 3, 32, 32)
-_VIEWS = 20_000  # distinct training views in the finish, for every contender
+_VIEWS = 40_000  # distinct training views in the finish, for every contender
 
 # Brief trials of 2,000 images each; the searches without a library need more of them.
 _TRIAL = {"epochs": 2000 / 49_000}

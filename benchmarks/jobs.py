@@ -13,7 +13,7 @@ from pareconv.models.plan import Plan
 from pareconv.search.answers import Answers
 from pareconv.search.executors.inline import Inline
 from pareconv.search.preparing import Prepared
-from pareconv.search.run import Profiled
+from pareconv.search.run import Executor, Profiled
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
 from pareconv.search.tasks import TASKS
@@ -69,12 +69,12 @@ def unasked(bench: Workbench) -> Workbench:
     return replace(bench, answers=Answers(bench.teacher, bench.answers.taps))
 
 
-def run(home: Path, spec: dict[str, Any]) -> Done:
+def run(home: Path, spec: dict[str, Any], executor: Executor | None = None) -> Done:
     """Do the job in `home`, where libraries are found again; RuntimeError if it fails."""
     _settle(home)
     settings = Settings()
     stores = Stores.open(settings)
-    worker = Worker(settings, Inline(), threading.Event())
+    worker = Worker(settings, executor or Inline(), threading.Event())
     with closing(stores.database):
         for job in stores.jobs.page(1000)[0]:
             if job.status not in TERMINAL:  # a row was interrupted: it is made anew
@@ -98,7 +98,8 @@ def run(home: Path, spec: dict[str, Any]) -> Done:
 
 
 def _settle(home: Path) -> None:
-    os.environ |= {"PARECONV_HOME": str(home), "PARECONV_ALLOWED_ROOTS": str(SHARED)}
+    roots = os.pathsep.join(str(root.resolve()) for root in (SHARED, home))
+    os.environ |= {"PARECONV_HOME": str(home), "PARECONV_ALLOWED_ROOTS": roots}
 
 
 def reopen(home: Path, profiled: Profiled) -> tuple[Workbench, FileStore]:

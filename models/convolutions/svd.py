@@ -23,7 +23,11 @@ class SpatialSVD(CheapConv):
     source = "Jaderberg et al. 2014, arXiv 1405.3866"
     hyper = (
         Hyper(
-            "ratio", 0.01, 1.0, (0.125, 0.25, 0.375, 0.5), "share of the parameters that remains"
+            "ratio",
+            0.01,
+            1.0,
+            (0.125, 0.25, 0.375, 0.5, 0.625, 0.75),
+            "share of the parameters that remains",
         ),
     )
 
