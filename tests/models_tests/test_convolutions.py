@@ -44,8 +44,9 @@ def build(conv: nn.Conv2d, option: Option, inputs: Tensor | None = None) -> Chea
     return operator(option.operator).from_conv(conv, inputs, **option.kwargs)
 
 
-def replaceable() -> list[Any]:
-    cases = itertools.product(OPTIONS, GEOMETRIES)
+def replaceable(*geometries: str) -> list[Any]:
+    """Every option with each geometry that it fits, by default of all."""
+    cases = itertools.product(OPTIONS, geometries or GEOMETRIES)
     return [
         pytest.param(option, geometry, id=f"{option}-{geometry}")
         for option, geometry in cases
@@ -122,9 +123,9 @@ def test_is_one_leaf_to_fx(option: Option) -> None:
     assert [node.target for node in graph.nodes if node.op == "call_module"] == ["0", "1"]
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=str)
-def test_exports_as_standard_operators(option: Option) -> None:
-    module, x = build(dense("strided"), option).eval(), torch.randn(2, 16, 12, 12)
+@pytest.mark.parametrize(("option", "geometry"), replaceable("plain", "strided"))
+def test_exports_as_standard_operators(option: Option, geometry: str) -> None:
+    module, x = build(dense(geometry), option).eval(), torch.randn(2, 16, 12, 12)
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(module, (x,), dynamic_shapes=({0: batch},))
     larger = torch.randn(5, 16, 12, 12)
@@ -133,12 +134,11 @@ def test_exports_as_standard_operators(option: Option) -> None:
     assert all(target.startswith("aten.") for target in targets), targets
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=str)
-@pytest.mark.parametrize("geometry", ["bias", "strided"])
+@pytest.mark.parametrize(("option", "geometry"), replaceable("bias", "strided"))
 def test_closed_form_beats_random_on_unseen_activations(
     option: Option, geometry: str, activations: Tensor
 ) -> None:
-    conv = dense(geometry, inputs=16)
+    conv = dense(geometry)
     seen, unseen = activations[:48, :16], activations[48:, :16]
     torch.manual_seed(0)
     random = operator(option.operator)(conv, **option.kwargs)
