@@ -98,7 +98,7 @@ def run(home: Path, spec: dict[str, Any], executor: Executor | None = None) -> D
 
 
 def _settle(home: Path) -> None:
-    roots = os.pathsep.join(str(root.resolve()) for root in (SHARED, home))
+    roots = os.pathsep.join(str(root.resolve()) for root in (SHARED, home.parent))
     os.environ |= {"PARECONV_HOME": str(home), "PARECONV_ALLOWED_ROOTS": roots}
 
 

@@ -34,7 +34,9 @@ def try_all(
     pool: ProcessPoolExecutor,
 ) -> None:
     """Record a row of each that has none yet, as they come."""
-    waiting = [task for task in tasks if not record.has(number=task.number)]
+    waiting = [
+        task for task in tasks if not record.has(number=task.number, plan=task.plan.to_json())
+    ]
     for future in as_completed([pool.submit(_row, task, measured) for task in waiting]):
         record.add(row := future.result())
         print(row, flush=True)

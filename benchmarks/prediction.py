@@ -28,7 +28,10 @@ def table(rows: list[Row]) -> Table:
     for budget in BUDGETS:
         _add(shown, f"at {budget:.0%} of the FLOPs", points(rows, budget))
     _add(shown, "all", [point for budget in BUDGETS for point in points(rows, budget)])
-    shown.caption = "of the predicted KL with the error of the brief trial, over all seeds"
+    shown.caption = (
+        "of the predicted KL with the error of the brief trial, over all seeds; trials that were "
+        "stopped early are left out"
+    )
     return shown
 
 

@@ -38,8 +38,8 @@ class Record:
         return any(all(row[key] == value for key, value in values.items()) for row in self.rows)
 
     def add(self, row: Row) -> None:
-        """Write a row, in the place of a former one of the same keys."""
-        row = {**row, "commit": self._commit}
+        """Write a row, in the place of a former one of the same keys. It keeps its commit."""
+        row = {"commit": self._commit, **row}
         identity = [row[key] for key in self._keys]
         others = [each for each in self.rows if [each[key] for key in self._keys] != identity]
         self.rows = sorted([*others, row], key=lambda each: [str(each[key]) for key in self._keys])

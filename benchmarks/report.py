@@ -39,7 +39,14 @@ SECTIONS = (
         "Students of the ResNet-20 teacher on CIFAR-10 as JPEG, on its 10,000 test images. Every "
         "row may spend as much as 150,000 forward passes of one image through the teacher, its "
         "library, its trials and its finish included; all are finished by the same distillation "
-        "(`benchmarks/contenders.py`).",
+        "(`benchmarks/contenders.py`).\n\n"
+        "- `pareconv`: library, solver, two trials.\n"
+        "- `optuna`: the same program without library and solver, twelve trials from cold starts.\n"
+        "- `random`: twelve random plans from the library.\n"
+        "- `torch_pruning`, `model_optimizer`: Torch-Pruning 1.6.1 and FastNAS of NVIDIA Model "
+        "Optimizer 0.47 (`benchmarks/peers/`).\n"
+        "- `uniform`: one operator everywhere, the best of ours by a brief trial of each, which is "
+        "not counted.",
     ),
     Section(
         "Predicted against measured",

@@ -1,12 +1,14 @@
 """ResNet-56 at 2.1 times fewer FLOPs, on a GPU where there is one: `python -m benchmarks.resnet56`.
 
-Teacher, search and finish are parts of their own, to be run one after the other or one at a time
-(`--part`); what they leave in `--home` the next one takes up.
+Teacher, search and finish are parts of their own, done one after the other or one at a time
+(`--part`); what a part leaves in `--home` the next one takes up, and a part that is recorded is not
+done again.
 """
 
 import argparse
 import copy
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -88,8 +90,9 @@ def main() -> None:
     record = Record(arguments.name, ("what",))
     parts = {"teacher": _teacher, "search": _search, "finish": _finish}
     for part in arguments.part or _PARTS:
-        for row in parts[part](arguments):
-            record.add(row | {"device": _device()})
+        if not record.has(part=part):
+            for row in parts[part](arguments):
+                record.add(row | {"part": part, "device": _device()})
     Console().print(table(record.rows))
 
 
@@ -120,7 +123,7 @@ def _teacher(arguments: argparse.Namespace) -> Iterator[Row]:
     watch = Stopwatch()
     asked = _spec(arguments, training={"epochs": arguments.epochs})
     with watch.of("teacher"):
-        _, bench = jobs.profile(arguments.home, asked)
+        _, bench = jobs.profile(arguments.home / "search", asked)
     torch.save(bench.teacher.state_dict(), _weights(arguments.home))
     images = arguments.epochs * len(bench.train)
     found = evaluate(bench.teacher, bench.test).accuracy
@@ -132,7 +135,8 @@ def _teacher(arguments: argparse.Namespace) -> Iterator[Row]:
 
 def _search(arguments: argparse.Namespace) -> Iterator[Row]:
     watch = Stopwatch()
-    done = jobs.run(arguments.home, _spec(arguments), Timed(watch))
+    shutil.rmtree(arguments.home / "search", ignore_errors=True)  # half a library cannot be timed
+    done = jobs.run(arguments.home / "search", _spec(arguments), Timed(watch))
     assert done.library is not None
     shown = sum(entry.images for entry in done.entries)
     scored = sum(entry.score is not None for entry in done.entries)
@@ -163,7 +167,7 @@ def _finish(arguments: argparse.Namespace) -> Iterator[Row]:
     """With as many epochs as the time allows, by the pace of a first one."""
     found = json.loads(_found(arguments.home).read_text())
     profiled = Profiled(JobSpec.model_validate(found["spec"]), found["profile"])
-    bench, files = jobs.reopen(arguments.home, profiled)
+    bench, files = jobs.reopen(arguments.home / "search", profiled)
     student = rewrite(bench.teacher, Plan.from_json(found["plan"])).requires_grad_(True)
     restore_weights(student, found["checkpoint"], files)
     accuracy_before = evaluate(student, bench.validation).accuracy
@@ -210,7 +214,7 @@ def _spec(arguments: argparse.Namespace, **teacher: Any) -> Row:
         "dataset": {"source": f"file:{DATA}", "validation_fraction": 0.02},
         "budget": {"flops": f"{100 * _RATIO:.2f}%"},
         "library": {"rungs": arguments.rungs},
-        "search": {"granularity": "conv", "trials": arguments.trials},
+        "search": {"granularity": "conv", "trials": arguments.trials, "repeats": 0},
         "distill": {"epochs": arguments.trial_epochs},
         "finish": {"finalists": 0},
         "device": arguments.device,

@@ -48,7 +48,8 @@ def main() -> None:
             record.add(row := future.result())
             print(row, flush=True)
     for row in record.rows:  # now that nothing else runs
-        record.add(row | {"front_seconds": _front_seconds(_used(arguments.home, row["seed"]))})
+        if "front_seconds" not in row:
+            record.add(row | {"front_seconds": _front_seconds(_used(arguments.home, row["seed"]))})
     Console().print(table(record.rows))
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, fx
 
 from pareconv.models.cutting import cut, entry, result
+from pareconv.search.data.batches import Split
+from pareconv.search.evaluation import evaluate
 from pareconv.search.precision import channels_last, fast
 
 _MOST_BYTES = 2 * 2**30
@@ -51,7 +53,8 @@ class Answers:
 
     def __init__(self, teacher: fx.GraphModule, taps: Sequence[str]) -> None:
         self.taps = tuple(taps)
-        self._listener = Listener(teacher.eval(), taps)
+        self._teacher = teacher.eval()
+        self._listener = Listener(teacher, taps)
         self._kept: Answer | None = None
         self._known = torch.zeros(0, dtype=torch.bool)
         self.asked = 0
@@ -71,6 +74,16 @@ class Answers:
             return asked
         back = torch.cat([unknown, known]).argsort()
         return asked.beside(self._kept[numbers[known]])[back]
+
+    @property
+    def room(self) -> int:
+        """To how many of the first views the answers can be kept; known after the first."""
+        return len(self._known)
+
+    def accuracy(self, split: Split) -> float:
+        """The teacher's on `split`, whose images count as asked."""
+        self.asked += len(split)
+        return evaluate(self._teacher, split).accuracy
 
     def _asked(self, numbers: Tensor, images: Tensor) -> Answer:
         answer = self._ask(images)

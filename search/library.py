@@ -41,7 +41,7 @@ _HOPELESS_UNTAUGHT, _HOPELESS = 3.0, 1.2
 _DIVERGED = 1e9  # stands for a loss that is no number any more
 _MOST_BYTES = 2**30  # of the teacher's activations that a chunk of blocks looks at
 _LOSS_IMAGES = 128  # held-out ones, on which losses are measured
-_PANEL_FROM = 1000  # held-out ones, among which those are found that tell most
+_PANEL_FROM = 1000  # held-out ones at least, among which those are found that tell most
 
 
 @dataclass(eq=False)
@@ -83,10 +83,9 @@ class LibraryBuilder:
         self._batch_size, self._lr = bench.spec.library.batch_size, bench.spec.library.lr
         chosen = bench.held_out(_LOSS_IMAGES)
         self._held_out = normalize(chosen.images, chosen.mean, chosen.std)
-        known = bench.held_out(_PANEL_FROM)
-        self._panel = draw(
-            bench.teacher, known, self._recipe.score_images, derived(bench.spec.seed, "panel")
-        )
+        wanted = self._recipe.score_images
+        known = bench.held_out(max(_PANEL_FROM, wanted))
+        self._panel = draw(bench.teacher, known, wanted, derived(bench.spec.seed, "panel"))
         self._until: dict[str, float] = {}
         self._compute = float(len(known) if len(known) > len(self._panel) else 0)
 

@@ -12,8 +12,9 @@ from torch import Tensor, fx
 from pareconv.search.data.batches import Split, eval_batches, normalize
 
 _BATCH = 250
-# Of the chance to be drawn goes evenly to all, as many times as much as by entropy: none stands for
-# too many (a defensive mixture: Owen 2013, Monte Carlo theory, methods and examples, 9.11).
+# The part of the chances that is the same for all, as a multiple of the part by entropy: it bounds
+# every weight by 1.3 / 0.3 (a defensive mixture: Owen 2013, Monte Carlo theory, methods and
+# examples, 9.11).
 _EVEN = 0.3
 
 

@@ -27,7 +27,9 @@ _BATCH = 128  # also over how many images a batch norm takes its statistics
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Mean KL divergence, in nats, over N images and its standard error."""
+    """Mean KL divergence, in nats, over N images of a panel, and its standard error as if they were
+    drawn independently: spread out evenly as they are, they tell no less.
+    """
 
     kl: float
     stderr: float

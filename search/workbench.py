@@ -17,7 +17,6 @@ from pareconv.search.data.images import Images
 from pareconv.search.data.sources import load
 from pareconv.search.data.splits import split
 from pareconv.search.data.views import Views
-from pareconv.search.evaluation import evaluate
 from pareconv.search.precision import channels_last
 from pareconv.search.references import References
 from pareconv.search.seeds import derived
@@ -66,7 +65,7 @@ class Workbench:
     @cached_property
     def teacher_skill(self) -> float:
         """The teacher's accuracy on the probe."""
-        return evaluate(self.teacher, self.probe).accuracy
+        return self.answers.accuracy(self.probe)
 
     def held_out(self, size: int) -> Split:
         """At most `size` validation images, the same each time."""

@@ -137,8 +137,14 @@ def test_each_rung_is_twice_as_long_and_fewer_go_on(build):
 
 def test_a_rung_that_does_harm_is_undone(build):
     started, taught = (build(rungs=rungs, lr=0.3).entries for rungs in (0, 1))
-    for place, entry in taught.items():
-        assert entry["loss"] <= started[place]["loss"] * (1 + 1e-4)
+    undone = [
+        place
+        for place, entry in taught.items()
+        if entry["rungs"] == 1 and entry["loss"] == started[place]["loss"]
+    ]
+    assert undone
+    assert all(taught[place]["weights"] == started[place]["weights"] for place in undone)
+    assert all(entry["loss"] <= started[place]["loss"] for place, entry in taught.items())
 
 
 def test_without_rungs_closed_forms_are_scored_as_they_are(build):
@@ -247,6 +253,18 @@ def test_compute_is_counted_for_all_that_is_done(build):
     assert 128 < brief - idle < 128 * 4 + 64 * 2
     assert 9 * 128 < long - brief < 9 * 128 * 4
     assert build([Wanted(*place), Wanted("3", "ghost(ratio=2)")]).compute < 2 * brief
+
+
+def test_the_images_of_a_score_are_counted_and_what_choosing_them_took(build, new_bench):
+    """Of all 287 nothing is chosen; otherwise the teacher is asked about each of them."""
+    few, more, every = (
+        build([Wanted("3", "svd(ratio=0.5)")], rungs=0, score_images=images).compute
+        for images in (64, 128, 287)
+    )
+    assert len(new_bench().validation) == 287
+    each = (more - few) / 64
+    assert 1 < each < 3  # the teacher's pass, that of the option, and that of what follows it
+    assert every - few == pytest.approx(each * (287 - 64) - 287)
 
 
 def test_every_write_tells_what_it_cost(build):
