@@ -4,10 +4,11 @@ What a change does to a network shows on the images that the network is not sure
 answered as before, and a plain mean over a few is ruled by whichever doubtful ones are among them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
+from torch.distributions import Categorical
 
 from pareconv.search.data.batches import Split, eval_batches, normalize
 
@@ -47,9 +48,8 @@ def draw(teacher: fx.GraphModule, split: Split, size: int, seed: int) -> Panel:
     places = torch.searchsorted(chance[order].cumsum(0), (torch.arange(size) + offset) / size)
     chosen = order[places.clamp(max=len(split) - 1)]
     weights = 1 / (len(split) * chance[chosen])
-    drawn = replace(split, images=split.images[chosen], labels=split.labels[chosen])
     return Panel(
-        normalize(drawn.images, drawn.mean, drawn.std),
+        normalize(split.images[chosen], split.mean, split.std),
         weights.to(split.images.device, torch.float32),
     )
 
@@ -58,6 +58,6 @@ def _entropies(teacher: fx.GraphModule, split: Split) -> Tensor:
     """Of the teacher's answer to each image, in nats: [N]."""
     teacher.eval()
     with torch.no_grad():
-        answers = [teacher(images).log_softmax(1) for images, _ in eval_batches(split, _BATCH)]
-    logs = torch.cat(answers)
-    return -(logs.exp() * logs).sum(1)
+        logits = torch.cat([teacher(images) for images, _ in eval_batches(split, _BATCH)])
+    entropies: Tensor = Categorical(logits=logits).entropy()  # type: ignore[no-untyped-call]
+    return entropies
