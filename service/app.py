@@ -72,8 +72,7 @@ async def _lifespan(
     app: FastAPI, settings: ServiceSettings, runner: Runner | None, dashboard: Dashboard
 ) -> AsyncIterator[None]:
     stores = Stores.open(settings)
-    child = runner or Child(memory_bytes=MEMORY_BYTES, environment=settings.environment())
-    tasks = Tasks(child)
+    tasks = Tasks(runner or _started_child(settings))
     app.state.settings = settings
     app.state.stores = stores
     app.state.tasks = tasks
@@ -84,6 +83,12 @@ async def _lifespan(
         dashboard.close()
         tasks.close()
         stores.database.close()
+
+
+def _started_child(settings: ServiceSettings) -> Child:
+    child = Child(memory_bytes=MEMORY_BYTES, environment=settings.environment())
+    child.start()
+    return child
 
 
 def _body_limit(scope: Scope, settings: ServiceSettings) -> int:

@@ -27,7 +27,7 @@ Message = dict[str, Any]
 
 
 class Child:
-    """One process of `task_server`, started at the first call and kept warm for the next.
+    """One process of `task_server`, started by `start` or the first call and then kept warm.
 
     Calls are served one at a time, from whichever thread. A process that dies, or that outlives a
     time limit and is killed, costs that one call: the next starts a fresh one. Beyond
@@ -49,6 +49,12 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the process before a call has to wait for it: loading torch takes seconds."""
+        with self._lock:
+            if self._process is None:
+                self._start()
 
     def call(
         self,

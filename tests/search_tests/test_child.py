@@ -90,6 +90,17 @@ def test_a_task_answers_and_the_process_stays_warm(child):
     assert server_of(child) == process
 
 
+def test_a_started_process_is_the_one_that_serves(environment):
+    before = set(children())
+    with Child(environment=environment) as child:
+        child.start()
+        started = set(children()) - before
+        child.start()
+        child.call("catalog", {})
+        assert set(children()) - before == started
+    assert len(started) == 1
+
+
 def test_a_refused_spec_comes_back_with_its_field(child):
     spec = DIGITS | {"teacher": {"architecture": "cifar_resnet8", "num_classes": 7}}
     with pytest.raises(InvalidSpec, match="7 does not match") as caught:

@@ -83,6 +83,14 @@ def test_it_answers_and_ends_cleanly(served, ending):
     assert (process.returncode, output) == (0, "")
 
 
+def test_its_child_loads_torch_before_anybody_asks(served):
+    process, url = served
+    wait_for(f"{url}/healthz", process)
+
+    (child,) = psutil.Process(process.pid).children()
+    assert "pareconv.search.executors.task_server" in child.cmdline()
+
+
 def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):
     port = free_port()
     process = python(
