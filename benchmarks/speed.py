@@ -65,7 +65,8 @@ class Clock:
     def wrapped(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
             with self.of(part):
-                return call(*args, **kwargs)
+                found = call(*args, **kwargs)
+                return iter(list(found)) if isinstance(found, Iterator) else found
 
         return timed
 

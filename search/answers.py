@@ -108,10 +108,19 @@ class Answers:
         parts = (answer.logits, *answer.features)
         views = _MOST_BYTES // sum(part[0].nbytes for part in parts)
         self._known = torch.zeros(views, dtype=torch.bool)
-        logits, *features = (part.new_empty(views, *part.shape[1:]) for part in parts)
+        logits, *features = (_empty_like(part, views) for part in parts)
         self._kept = Answer(logits, tuple(features))
 
     def _ask(self, images: Tensor) -> Answer:
         self.asked += len(images)
         with torch.no_grad():
             return self._listener(images)
+
+
+def _empty_like(part: Tensor, views: int) -> Tensor:
+    """In the layout in which the teacher gives it: a sum taken in another order is another number,
+    and what was asked before must not be told from what is asked now.
+    """
+    layout = torch.channels_last if part.dim() == 4 else torch.contiguous_format
+    shape = (views, *part.shape[1:])
+    return torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=layout)

@@ -1,12 +1,14 @@
 """Evaluation: how good a network is on a split, and batch norm statistics made right for it."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pareconv.search.data.batches import Split, eval_batches
 
@@ -44,6 +46,30 @@ def recalibrate(network: nn.Module, split: Split) -> None:
     """Set every batch norm's statistics to those of the images of `split`; eval mode afterwards."""
     # Every batch weighs the same in the statistics, so they should be of one size.
     size = math.ceil(len(split) / math.ceil(len(split) / _BATCH))
-    with torch.no_grad():
-        update_bn((images for images, _ in eval_batches(split, size) if len(images) > 1), network)
-    network.eval()
+    with torch.no_grad(), gathering([network]):
+        for images, _ in eval_batches(split, size):
+            if len(images) > 1:  # one alone has no spread
+                network(images)
+
+
+@contextmanager
+def gathering(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Batch norms normalise by the batch and gather its statistics from nothing; all else is in
+    eval mode. Afterwards everything is.
+    """
+    norms = [
+        part for network in networks for part in network.modules() if isinstance(part, _BatchNorm)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for network in networks:
+        network.eval()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum

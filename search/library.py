@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from pareconv.search.panel import draw
 from pareconv.search.scoring import Score, measure_losses, measure_scores
 from pareconv.search.seeds import derived
 from pareconv.search.spec import Library
-from pareconv.search.wanted import Wanted
+from pareconv.search.wanted import DIVERGED, Wanted
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
@@ -38,7 +39,6 @@ _SETTLED = 0.05  # a loss that fell by a smaller share in a rung has settled
 # An option is hopeless when its loss is so many times that of one that costs no more: where it may
 # still learn, and where it has.
 _HOPELESS_UNTAUGHT, _HOPELESS = 3.0, 1.2
-_DIVERGED = 1e9  # stands for a loss that is no number any more
 _MOST_BYTES = 2**30  # of the teacher's activations that a chunk of blocks looks at
 _LOSS_IMAGES = 128  # held-out ones, on which losses are measured
 _PANEL_FROM = 1000  # held-out ones at least, among which those are found that tell most
@@ -52,9 +52,14 @@ class _Learner:
     rungs: int
     images: int
     loss: float = float("nan")
-    fell: float = 1.0  # share of the loss that the last rung took away
+    fell: float | None = None  # share of the loss that the last rung of this build took away
     settled: bool = False
     score: Score | None = None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether more training may help; of whom it is not known yet, it may."""
+        return self.fell is None or self.fell >= _SETTLED
 
     def is_hopeless_beside(self, other: "_Learner", factor: float) -> bool:
         """Whether the other costs no more, and this one's loss is more than `factor` times its."""
@@ -117,13 +122,16 @@ class LibraryBuilder:
             each
             for each in present
             if each.rungs < self._recipe.rungs
-            and each.fell >= _SETTLED
+            and each.is_moving
             and not _is_hopeless(each, learners, _HOPELESS if each.rungs else _HOPELESS_UNTAUGHT)
         ]
-        if all(each.rungs == 0 for each in moving):
-            return moving
-        moving.sort(key=lambda each: -each.fell)
-        return moving[: (len(present) + 1) // 2]
+        # Those that no rung of this build has taught are not ranked: an earlier build was
+        # interrupted, or had fewer rungs, and does not tell how they fell.
+        unknown = [each for each in moving if each.fell is None]
+        ranked = [each for each in moving if each.fell is not None]
+        ranked.sort(key=lambda each: -(each.fell or 0))
+        places = sum(each.fell is not None for each in present)
+        return unknown + ranked[: (places + 1) // 2]
 
     def _start(self, wanted: dict[Block, list[Wanted]]) -> list[_Learner]:
         places = [(block, each) for block, items in wanted.items() for each in items]
@@ -181,27 +189,35 @@ class LibraryBuilder:
         )
         self._compute += len(self._held_out) * (1 + self._ratio(learners))
         for each, loss in zip(learners, measured, strict=True):
-            each.loss = loss if math.isfinite(loss) else _DIVERGED
+            each.loss = loss if math.isfinite(loss) else DIVERGED
 
     def _leave(self, leaving: list[_Learner], learners: list[_Learner]) -> None:
         hopeful = [each for each in leaving if not _is_hopeless(each, learners, _HOPELESS)]
-        self._score(hopeful)
-        for each in leaving:
-            # Who still moved when the rungs were used up may go on in a later job.
-            is_moving = each.rungs >= self._recipe.rungs and each.fell >= _SETTLED
-            each.settled = each not in hopeful or not is_moving
-        self._put(leaving)
+        scores = self._scores(hopeful)
+        for _, group in groupby(leaving, lambda each: each.apprentice.block):
+            members = list(group)
+            for each in members:
+                # Who still moved when the rungs were used up may go on in a later job.
+                each.settled = each.rungs < self._recipe.rungs or not each.is_moving
+                if each in hopeful:
+                    each.score = next(scores)
+                if each.score is None:
+                    each.settled = True
+            self._put(members)
 
-    def _score(self, learners: list[_Learner]) -> None:
+    def _scores(self, learners: list[_Learner]) -> Iterator[Score | None]:
+        """None, and a loss that says so, where the network gives no numbers any more."""
         if not learners:
             return
-        scores = measure_scores(
-            self._bench.teacher, [each.apprentice for each in learners], self._panel
-        )
-        for each, score in zip(learners, scores, strict=True):
-            each.score = score
-        tails = sum(1 - self._share_until(each.apprentice.block.output) for each in learners)
-        self._compute += len(self._panel) * (1 + self._ratio(learners) + tails)
+        self._compute += len(self._panel)  # the teacher, once for all of them
+        apprentices = [each.apprentice for each in learners]
+        found = measure_scores(self._bench.teacher, apprentices, self._panel)
+        for each, score in zip(learners, found, strict=True):
+            tail = 1 - self._share_until(each.apprentice.block.output)
+            self._compute += len(self._panel) * (self._ratio([each]) + tail)
+            if not math.isfinite(score.kl):
+                each.loss = DIVERGED
+            yield score if math.isfinite(score.kl) else None
 
     def _put(self, learners: list[_Learner]) -> None:
         if learners:
@@ -248,8 +264,9 @@ class LibraryBuilder:
         sizes = self._boundary_bytes(self._blocks(by_name))
         chunk: dict[Block, list[Wanted]] = {}
         room = _MOST_BYTES
+        at_once = max(self._batch_size, len(self._held_out), len(self._panel))
         for block, per_image in sizes.items():
-            size = per_image * self._batch_size
+            size = per_image * at_once
             if chunk and size > room:
                 yield chunk
                 chunk, room = {}, _MOST_BYTES
@@ -275,6 +292,6 @@ class LibraryBuilder:
 
 
 def _is_hopeless(learner: _Learner, learners: Sequence[_Learner], factor: float) -> bool:
-    return learner.loss == _DIVERGED or any(
+    return learner.loss == DIVERGED or any(
         learner.is_hopeless_beside(other, factor) for other in learners
     )

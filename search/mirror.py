@@ -59,13 +59,16 @@ class Mirror:
             self._study.add_trial(self._trial(candidate))
 
     def _agrees(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether each trial is of the candidate of its number, known by the moment it began."""
+        """Whether each trial is of the candidate of its number, known by the moment it began, and
+        shows the accuracy that it has now.
+        """
         try:
             trials = self._study.get_trials(deepcopy=False)
         except KeyError:
             return False
         return len(trials) <= len(candidates) and all(
             trial.datetime_start == _local(candidate.created_at)
+            and (trial.values is None or trial.values[0] == candidate.accuracy)
             for trial, candidate in zip(trials, candidates, strict=False)
         )
 

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-from pareconv.models.cost_table import CostTable
+from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.claim import LEASE_SECONDS, LeaseLost
+from pareconv.search.prediction import predict
 from pareconv.search.run import Profiled, Run
-from pareconv.search.solver import Solver, predicted_front
-from pareconv.search.wanted import Wanted
+from pareconv.search.solver import Solver
+from pareconv.search.wanted import DIVERGED, Wanted
+from pareconv.storage.errors import NotFound
 from pareconv.storage.job_states import Stage
 from pareconv.storage.libraries import Entry, Library
 
@@ -78,21 +80,22 @@ def prepare(run: Run, profiled: Profiled) -> Prepared | None:
     run.advance(Stage.LIBRARY, 0)
     table = CostTable.from_json(profiled.profile["table"])
     library = _open(run, profiled)
-    run.update(library_id=library.id)
     building = _Building(run, library)
     with building, run.claim.holding(building.renew):
         entries = run.stores.libraries.entries(library.id)
         if wanted := _missing(profiled, table, entries):
             building.build(profiled, wanted)
-        prepared = Prepared(table, run.stores.libraries.entries(library.id))
+            entries = run.stores.libraries.entries(library.id)
         if wanted or library.front is None:
-            building.keep_front(prepared.solver)
+            building.keep_front(entries)
     run.advance(Stage.LIBRARY, 1)
-    return prepared
+    return Prepared(table, entries)
 
 
 def _open(run: Run, profiled: Profiled) -> Library:
-    """The one library of this teacher, these images and this way of preparing it."""
+    """The one library of this teacher, these images and this way of preparing it, which nobody can
+    delete from now on.
+    """
     spec = profiled.spec
     assert spec.library is not None
     recipe = spec.library.model_dump(mode="json", exclude={"rungs"}) | {
@@ -108,38 +111,69 @@ def _open(run: Run, profiled: Profiled) -> Library:
     }
     key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
     cost = CostTable.from_json(profiled.profile["table"]).teacher.to_json()
-    return run.stores.libraries.open(key=key, teacher_cost=cost, **subject)
+
+    def opened() -> Library:
+        library = run.stores.libraries.open(key=key, teacher_cost=cost, **subject)
+        run.update(library_id=library.id)
+        return library
+
+    try:
+        return opened()
+    except NotFound:  # it was deleted before the job could refer to it
+        return opened()
 
 
 def _missing(profiled: Profiled, table: CostTable, entries: Sequence[Entry]) -> list[Wanted]:
     """What the job's space has and the library has not, or not in the form that it has now."""
     assert profiled.spec.library is not None
     versions = profiled.profile["versions"]
-    present = {(entry.block, Option.parse(entry.option)): entry for entry in entries}
+    present: dict[str, dict[Option, Entry]] = {block: {} for block in table.changes}
+    for entry in entries:
+        option = Option.parse(entry.option)
+        is_asked_for = option in table.changes.get(entry.block, {})
+        if is_asked_for and entry.version == versions[option.operator]:
+            present[entry.block][option] = entry
     wanted = []
     for block, changes in table.changes.items():
+        rivals = list(present[block].values())
         for option in changes:
-            entry = present.get((block, option))
-            if entry is not None and entry.version != versions[option.operator]:
-                entry = None
-            if option != KEEP and not (entry and _is_done(entry, profiled.spec.library.rungs)):
-                wanted.append(
-                    Wanted(block, str(option))
-                    if entry is None
-                    else Wanted(block, str(option), entry.rungs, entry.images, entry.weights)
-                )
+            found = present[block].get(option)
+            if option == KEEP or (found and _is_done(found, rivals, profiled.spec.library.rungs)):
+                continue
+            wanted.append(
+                Wanted(block, str(option))
+                if found is None
+                else Wanted(block, str(option), found.rungs, found.images, found.weights)
+            )
     return wanted
 
 
-def _is_done(entry: Entry, rungs: int) -> bool:
-    return entry.settled or (entry.rungs >= rungs and entry.score is not None)
+def _is_done(entry: Entry, rivals: Sequence[Entry], rungs: int) -> bool:
+    """One without a score is done only where another of the job's own space makes it hopeless: that
+    which did may be an operator that this job does not want.
+    """
+    if entry.score is not None:
+        return entry.settled or entry.rungs >= rungs
+    return entry.settled and (
+        entry.loss >= DIVERGED or any(_is_beaten(entry, rival) for rival in rivals)
+    )
+
+
+def _is_beaten(entry: Entry, rival: Entry) -> bool:
+    own, other = (Cost(each.flops, each.params, each.adds) for each in (entry, rival))
+    return (
+        rival.score is not None
+        and rival.loss < entry.loss
+        and other.quantity("flops") <= own.quantity("flops")
+        and other.params <= own.params
+    )
 
 
 class _Building:
     """While entered, this worker alone writes to the library."""
 
     def __init__(self, run: Run, library: Library) -> None:
-        self._run, self._id = run, library.id
+        self._run, self._id, self._teacher = run, library.id, library.teacher_cost
         self._libraries = run.stores.libraries
         self._owner = run.claim.owner
 
@@ -166,8 +200,9 @@ class _Building:
         payload = {"wanted": [asdict(each) for each in wanted], "table": profiled.profile["table"]}
         self._run.call("library", profiled.bench | payload, self._on_event)
 
-    def keep_front(self, solver: Solver) -> None:
-        front = [each.to_json() for each in predicted_front(solver, {})]
+    def keep_front(self, entries: Sequence[Entry]) -> None:
+        """Of all that the library holds, whatever this job wants of it."""
+        front = predict([asdict(each) for each in entries], self._teacher, {})
         self._require_ours(self._libraries.set_front(self._id, self._owner, front))
 
     def _on_event(self, event: dict[str, Any]) -> None:

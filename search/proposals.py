@@ -51,13 +51,18 @@ class Problem:
     def fits(self, plan: Plan) -> bool:
         return max(self.violations(self.table.cost(plan)).values()) <= 0
 
+    def has(self, plan: Plan) -> bool:
+        """Whether the plan is of this space."""
+        changes = self.table.changes
+        return all(option in changes.get(block, {}) for block, option in plan.items())
+
     def params_of(self, plan: Plan) -> dict[str, str]:
         """The plan as a trial's parameters: every block, `keep` included."""
         return {block: str(plan.get(block, KEEP)) for block in self.table.changes}
 
 
 class Proposer:
-    """Asks a study in memory: nothing is written, and no proposal that is dropped leaves a trace.
+    """Asks a study in memory: nothing is written, and a proposal that is dropped teaches nothing.
 
     A proposal depends on the seed, its number and what was observed before it, so that a search
     that was interrupted goes on as it would have gone.
@@ -70,7 +75,11 @@ class Proposer:
         self._first = first
 
     def observe(self, plan: Plan, accuracy: float) -> None:
-        """A complete candidate: what the next proposals learn from."""
+        """A complete candidate: what the next proposals learn from. One with an option that is not
+        searched, which a library may have given up since, teaches nothing.
+        """
+        if not self._problem.has(plan):
+            return
         cost = self._problem.table.cost(plan)
         self._study.add_trial(
             create_trial(

@@ -23,7 +23,7 @@ _BATCH = 64
 
 _BLOCKWISE_LR = 0.001  # of Adam, which adapts to the batch
 
-_PASSES = 4  # over the training split with views that were not shown before
+_PASSES = 4  # over the training images with views that were not shown before
 
 DistillT = TypeVar("DistillT", bound=Distill)
 

@@ -2,23 +2,23 @@
 
 The score of an option is KL(teacher || teacher with that one block replaced), as in Puzzle
 (Bercovich et al. 2024, arXiv 2411.19146, section 3.2) and LANA (Molchanov et al. 2022, arXiv
-2107.10624). Batch norms of the block take the statistics of the images looked at; those after it
-keep the teacher's, which measures a small change more sharply (docs/search.md).
+2107.10624). Batch norms of the block take the statistics of the images on which its loss was
+measured; those after it keep the teacher's, which measures a small change more sharply
+(docs/search.md).
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, fx
 
 from pareconv.models.blocks import Block
 from pareconv.models.cutting import cut, cut_tail, entry, result
 from pareconv.search.blockwise import Apprentice
+from pareconv.search.evaluation import gathering
 from pareconv.search.imitation import relative_error
 from pareconv.search.panel import Panel
 
@@ -45,21 +45,24 @@ def measure_losses(
     """
     blocks = _blocks(learners)
     names = dict.fromkeys(name for block in blocks for name in (block.input, block.output))
-    sums = [0.0] * len(learners)
-    with torch.no_grad(), _measuring([learner.network for learner in learners]):
+    sums = torch.zeros(len(learners), device=images.device)
+    with torch.no_grad(), gathering([learner.network for learner in learners]):
         for batch in _batches(images):
             seen = _values(teacher, names, batch)
             for place, learner in enumerate(learners):
                 (output,) = learner.network(seen[learner.block.input])
                 target = seen[learner.block.output]
-                sums[place] += float(relative_error(output, target).sum())
-    return [total / len(images) for total in sums]
+                sums[place] += relative_error(output, target).sum()
+    found: list[float] = (sums / len(images)).tolist()
+    return found
 
 
+@torch.no_grad()
 def measure_scores(
     teacher: fx.GraphModule, learners: Sequence[Apprentice], panel: Panel
-) -> list[Score]:
-    """The score of each as the `panel` of held-out images has it.
+) -> Iterator[Score]:
+    """The score of one after the other as the `panel` of held-out images has it; their batch norms
+    are those that `measure_losses` left.
 
     The teacher is asked once for all of them; what it knows up to a block is not computed again.
     """
@@ -69,18 +72,17 @@ def measure_scores(
     ) | {result(teacher): None}
     for network in (*(each.network for each in learners), *(tail for _, tail in tails.values())):
         network.eval()
-    divergences: list[list[Tensor]] = [[] for _ in learners]
-    with torch.no_grad():
-        for batch in _batches(panel.images):
-            seen = _values(teacher, wanted, batch)
+    batches = [_values(teacher, wanted, batch) for batch in _batches(panel.images)]
+    for learner in learners:
+        names, tail = tails[learner.block]
+        parts = []
+        for seen in batches:
             target = seen[result(teacher)].log_softmax(1)
-            for mine, learner in zip(divergences, learners, strict=True):
-                names, tail = tails[learner.block]
-                (output,) = learner.network(seen[learner.block.input])
-                (logits,) = tail(output, *(seen[name] for name in names[1:]))
-                kl = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
-                mine.append(kl.sum(1))
-    return [_score(panel.weights * torch.cat(parts)) for parts in divergences]
+            (output,) = learner.network(seen[learner.block.input])
+            (logits,) = tail(output, *(seen[name] for name in names[1:]))
+            kl = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
+            parts.append(kl.sum(1))
+        yield _score(panel.weights * torch.cat(parts))
 
 
 def _score(divergences: Tensor) -> Score:
@@ -103,26 +105,3 @@ def _values(
 def _batches(images: Tensor) -> Iterator[Tensor]:
     """Of nearly equal size, so that each weighs the same in the statistics."""
     yield from images.tensor_split(math.ceil(len(images) / _BATCH))
-
-
-@contextmanager
-def _measuring(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Batch norms normalise by the batch and gather its statistics from nothing; all else is in
-    eval mode. Afterwards everything is.
-    """
-    norms = [
-        part for network in networks for part in network.modules() if isinstance(part, _BatchNorm)
-    ]
-    momenta = [norm.momentum for norm in norms]
-    for network in networks:
-        network.eval()
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.eval()
-            norm.momentum = momentum

@@ -8,17 +8,17 @@ from pareconv.search.proposals import Problem
 from pareconv.search.solver import Prediction, Solver, predicted_front
 
 _OVERLAP = 0.8  # share of the blocks in which a further solution may agree (Puzzle: 0.8)
-_LEAST = 8  # plans, as far as there are trials for them
+_LEAST, _MOST = 8, 64  # plans, as far as there are trials for them; each may take a programme
 
 
 def solver_plans(problem: Problem, solver: Solver) -> list[Plan]:
     """The best plan of the whole budget; then by turns one that uses it whole and is unlike the
     former ones that do, and one of the predicted front below it, spread evenly.
 
-    Of a long search they take half, so that the sampler can correct what the sum of scores does not
-    see.
+    Of a long search they take half at most, so that the sampler can correct what the sum of scores
+    does not see.
     """
-    count = min(problem.trials, max(_LEAST, problem.trials // 2))
+    count = min(problem.trials, max(_LEAST, min(problem.trials // 2, _MOST)))
     spread = _spread(problem, solver, count)
     if not spread:
         return []

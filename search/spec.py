@@ -272,7 +272,7 @@ class Distill(Spec):
     views: int | Auto = Field(
         "auto",
         description="distinct training views, from 2: the teacher answers each once; `auto` shows "
-        "each view once, up to 4 passes over the training split",
+        "each view once, up to four times the number of training images",
     )
     batch_size: int | Auto = Field("auto", description="images per step, 2 to 8192")
     optimizer: Optimizer = Field(

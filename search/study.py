@@ -25,6 +25,8 @@ from pareconv.storage.job_states import Stage
 STOPPED = "stopped: "
 DIED = "its process died: "
 
+_LEFT = f"{STOPPED}its worker went away"
+
 _MEASURED = (CandidateState.COMPLETE, CandidateState.STOPPED)
 
 
@@ -53,8 +55,9 @@ class Study:
         self._run = run
         self._profiled = profiled
         self._prepared = prepared
-        self._problem = problem_of(profiled, prepared)
-        self._proposer = Proposer(self._problem, self._first_plans())
+        # The whole space, which stays as it is: what a library scored may change meanwhile.
+        self._problem = problem_of(profiled, None)
+        self._proposer = Proposer(*self._searched())
         self._uncontested: set[int] = set()  # could not be evaluated again
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
         self._mirror = Mirror(database_url, name, self._problem)
@@ -69,21 +72,24 @@ class Study:
                 self._try(plan)
             while self._is_in_time() and (candidate := self._contested()) is not None:
                 self._try_again(candidate)
+            self._keep_up()
         if not self._run.stores.candidates.front(self._run.job.id):
             raise JobFailed(self._why_nothing())
 
-    def _first_plans(self) -> list[Plan]:
-        if self._problem.sampler == "random":
-            return []
+    def _searched(self) -> tuple[Problem, list[Plan]]:
+        """Among which plans the next is sought, and those that come first."""
+        problem = problem_of(self._profiled, self._prepared)
+        if problem.sampler == "random":
+            return problem, []
         if self._prepared is None:
-            return uniform_plans(self._problem)
-        return solver_plans(self._problem, self._prepared.solver)
+            return problem, uniform_plans(problem)
+        return problem, solver_plans(problem, self._prepared.solver)
 
     def _take_up(self) -> None:
         """Go on after an interruption: end what ran then, learn from what is complete."""
         candidates = self._run.stores.candidates
         for candidate in candidates.running(self._run.job.id):
-            candidates.fail(self._run.job.id, candidate.number, f"{STOPPED}its worker went away")
+            candidates.fail(self._run.job.id, candidate.number, _LEFT)
         for candidate in self._candidates():
             if candidate.state in _MEASURED and candidate.accuracy is not None:
                 self._proposer.observe(Plan.from_json(candidate.plan), candidate.accuracy)
@@ -109,6 +115,8 @@ class Study:
         tried = {Plan.from_json(candidate.plan) for candidate in candidates}
         if len(tried) >= self._problem.trials or self._stands_still(candidates):
             return None
+        if any(each.evaluations > 1 for each in candidates):
+            return None  # the front was evaluated again: with other accuracies it is another
         # Counting plans, not candidates: an interruption must not change what comes next.
         plan = self._proposer.propose(len(tried), tried)
         if plan is None:
@@ -273,8 +281,10 @@ def _cost(candidate: Candidate) -> Cost:
 
 
 def _seconds(candidate: Candidate) -> float:
-    """What it took so far, further evaluations included."""
-    if candidate.finished_at is None:
+    """What it took so far, further evaluations included; nothing where its worker went away, which
+    nobody saw.
+    """
+    if candidate.finished_at is None or candidate.reason == _LEFT:
         return 0.0
     lived = (candidate.finished_at - candidate.created_at).total_seconds()
     return max(lived, candidate.seconds or 0.0)

@@ -11,6 +11,7 @@ from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from pareconv.models.cost import multiply_adds
+from pareconv.models.errors import PlanError
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search.checkpoints import read_weights, save_weights
@@ -94,7 +95,13 @@ def assemble(
         student = rewrite(bench.teacher, plan)
         for block in plan:
             # An entry holds its block alone; everything else is the teacher's.
-            student.load_state_dict(read_weights(weights[block], files), strict=False)
+            found = student.load_state_dict(read_weights(weights[block], files), strict=False)
+            if found.unexpected_keys:
+                raise PlanError(
+                    f"block {block}: the library's weights of {plan[block]} hold "
+                    f"{', '.join(found.unexpected_keys)}, which that option does not have; "
+                    "delete the library to have it built anew"
+                )
     student.requires_grad_(True)
     recalibrate(student, bench.recalibration)
     return student, spent + bench.ratio(student) * len(bench.recalibration)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+DIVERGED = 1e9  # stands in an entry for a loss that is no number any more
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

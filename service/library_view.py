@@ -73,7 +73,10 @@ class EntryView(BaseModel):
     adds: int
     params: int
     images: int = Field(description="images seen in training")
-    settled: bool = Field(description="whether more training would not help")
+    settled: bool = Field(
+        description="no job trains it further: its loss no longer fell, others of its rung gained "
+        "more, or one that costs no more is clearly better"
+    )
 
 
 class LibraryWithEntries(LibraryView):

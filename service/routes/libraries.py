@@ -49,7 +49,7 @@ def predict_front(
     flops: Amount = None,
     params: Amount = None,
 ) -> PredictedFrontView:
-    """The plans that should be best within the budget; without one, the whole front.
+    """The plans that should be best within the budget, at most 32, spread over the cost.
 
     Scores add up and costs are exact, so this trains nothing and needs no job.
     """

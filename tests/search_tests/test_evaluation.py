@@ -108,6 +108,16 @@ def test_recalibration_leaves_weights_momentum_and_eval_mode(small_network, digi
     assert all(map(torch.equal, weights, network.parameters()))
 
 
+def test_dropout_has_no_part_in_the_statistics(digit_splits):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3), nn.Dropout(0.5), nn.BatchNorm2d(8)
+    with_dropout, without = nn.Sequential(*layers), nn.Sequential(layers[0], nn.BatchNorm2d(8))
+    for network in (with_dropout, without):
+        recalibrate(network, digit_splits[1])
+    assert torch.equal(with_dropout[-1].running_mean, without[-1].running_mean)
+    assert torch.equal(with_dropout[-1].running_var, without[-1].running_var)
+
+
 def test_a_network_without_batch_norm_needs_none(digit_splits):
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10)).train()
     recalibrate(network, digit_splits[1])

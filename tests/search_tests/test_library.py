@@ -14,8 +14,8 @@ from pareconv.search.blockwise import apprentices
 from pareconv.search.checkpoints import read_weights
 from pareconv.search.data.batches import normalize
 from pareconv.search.library import LibraryBuilder
-from pareconv.search.scoring import measure_losses
-from pareconv.search.wanted import Wanted
+from pareconv.search.scoring import Score, measure_losses
+from pareconv.search.wanted import DIVERGED, Wanted
 from pareconv.storage.files import FileStore
 
 SCOPE = Scope(["svd", "ghost", "depthwise", "pointwise"])
@@ -242,6 +242,40 @@ def test_what_was_taught_and_not_scored_is_scored_as_it_is(build):
         assert entry["loss"] == pytest.approx(taught["loss"], rel=1e-5)
 
 
+def test_who_comes_back_goes_on_wherever_its_block_is(build):
+    """How much it fell is not known any more: neither its place nor its number may decide."""
+    first = build(rungs=1, images=512, lr=0.003)
+    moving = {place: each for place, each in first.entries.items() if not each["settled"]}
+    assert len(moving) > 1
+    wanted = [
+        Wanted(*place, each["rungs"], each["images"], each["weights"])
+        for place, each in moving.items()
+    ]
+    second = build(wanted, rungs=2, images=512, lr=0.003)
+    assert {each["rungs"] for each in second.entries.values()} == {2}
+
+
+def test_each_block_is_written_as_soon_as_it_is_scored(build):
+    scored = [
+        {entry["block"] for entry in event["entries"]}
+        for event in build(rungs=0).writes
+        if any(entry["score"] is not None for entry in event["entries"])
+    ]
+    assert len(scored) > 1
+    assert all(len(blocks) == 1 for blocks in scored)
+
+
+def test_a_score_that_is_no_number_settles_its_option(build, monkeypatch):
+    monkeypatch.setattr(
+        module,
+        "measure_scores",
+        lambda _, learners, panel: (Score(float("inf"), 0.0, len(panel)) for _ in learners),
+    )
+    entries = build(rungs=0).entries.values()
+    assert all(entry["score"] is None and entry["settled"] for entry in entries)
+    assert any(entry["loss"] == DIVERGED for entry in entries)
+
+
 def test_compute_is_counted_for_all_that_is_done(build):
     """A lesson of one option costs at least the teacher's pass, and three of its own."""
     place = "3", "svd(ratio=0.5)"
@@ -268,8 +302,9 @@ def test_the_images_of_a_score_are_counted_and_what_choosing_them_took(build, ne
 
 
 def test_every_write_tells_what_it_cost(build):
-    built = build(rungs=2)
-    assert all(event["compute"] > 0 for event in built.writes)
+    for event in build(rungs=2).writes:
+        is_scored = any(entry["score"] is not None for entry in event["entries"])
+        assert event["compute"] > 0 if is_scored else event["compute"] >= 0
 
 
 @pytest.mark.parametrize("wanted", [Wanted("9", "ghost(ratio=2)"), Wanted("3", "ghost(ratio=3)")])

@@ -70,7 +70,7 @@ def test_what_an_option_does_is_estimated_better_than_by_even_draws(bench, split
     measure_losses(bench.teacher, [learner], images)
 
     def score(panel):
-        return measure_scores(bench.teacher, [learner], panel)[0].kl
+        return next(measure_scores(bench.teacher, [learner], panel)).kl
 
     def even(seed):
         chosen = torch.randperm(200, generator=torch.Generator().manual_seed(seed))[:24]

@@ -170,6 +170,31 @@ def test_only_the_options_of_a_new_operator_are_built(place):
     assert {Option.parse(o).operator for plan in tried for o in plan.values()} == {"ghost"}
 
 
+def test_what_another_operator_made_hopeless_is_scored_where_that_is_not_wanted(place):
+    first, _ = place.run(operators=["svd", "ghost"])
+    before = place.entries(first.library_id)
+    given_up = {key for key, entry in before.items() if entry.score is None}
+    assert given_up == {key for key in before if "ghost" in key[1]}
+    second, executor = place.run(operators=["ghost"])
+    assert second.library_id == first.library_id
+    assert set(executor.wanted) == given_up
+    assert all(each["weights"] for each in executor.wanted.values())
+    after = place.entries(first.library_id)
+    assert all(after[key].score is not None for key in given_up)
+    assert all(after[key] == before[key] for key in before.keys() - given_up)
+    for operators in (["ghost"], ["svd", "ghost"]):
+        _, executor = place.run(operators=operators)
+        assert executor.of("library") == []
+
+
+def test_the_front_of_a_library_is_of_all_that_it_holds(place):
+    first, _ = place.run(operators=["svd"])
+    place.run(operators=["ghost"])
+    front = place.stores.libraries.get(first.library_id).front
+    used = {Option.parse(o).operator for point in front for o in point["plan"].values()}
+    assert "svd" in used
+
+
 def test_more_rungs_go_on_from_the_weights_that_are_there(place):
     brief, long = ({"rungs": rungs, "images": 256, "lr": 0.003} for rungs in (1, 2))
     first, _ = place.run(library=brief, operators=["depthwise"])

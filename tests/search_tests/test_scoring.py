@@ -72,7 +72,7 @@ def test_an_exact_option_has_no_loss_and_no_score(bench, blocks, kept, one_batch
 
 def test_keeping_a_block_costs_nothing(bench, kept, one_batch):
     losses = measure_losses(bench.teacher, kept, one_batch)
-    scores = measure_scores(bench.teacher, kept, evenly(one_batch))
+    scores = list(measure_scores(bench.teacher, kept, evenly(one_batch)))
     assert losses == pytest.approx([0, 0], abs=1e-5)
     assert [score.kl for score in scores] == pytest.approx([0, 0], abs=1e-5)
 
@@ -141,7 +141,7 @@ def test_measuring_leaves_eval_mode_weights_and_momentum(bench, blocks, held_out
     weights = [p.clone() for each in learners for p in each.network.parameters()]
     state = {name: value.clone() for name, value in bench.teacher.state_dict().items()}
     measure_losses(bench.teacher, learners, held_out)
-    measure_scores(bench.teacher, learners, evenly(held_out))
+    list(measure_scores(bench.teacher, learners, evenly(held_out)))
     assert [norm.momentum for norm in norms] == [0.03, 0.03]
     assert not any(part.training for each in learners for part in each.network.modules())
     after = [p for each in learners for p in each.network.parameters()]
@@ -153,12 +153,12 @@ def test_who_is_measured_beside_it_changes_nothing(bench, blocks, held_out):
     places = [(block, option) for block in blocks for option in (MILD, STRONG)]
     learners = apprentices(bench.teacher, places, bench.sample)
     together = measure_losses(bench.teacher, learners, held_out)
-    scores = measure_scores(bench.teacher, learners, evenly(held_out))
+    scores = list(measure_scores(bench.teacher, learners, evenly(held_out)))
     for learner, loss, score in zip(learners, together, scores, strict=True):
         assert measure_losses(bench.teacher, [learner], held_out) == [loss]
-        assert measure_scores(bench.teacher, [learner], evenly(held_out)) == [score]
+        assert list(measure_scores(bench.teacher, [learner], evenly(held_out))) == [score]
 
 
 def test_measuring_nothing_gives_nothing(bench, held_out):
     assert measure_losses(bench.teacher, [], held_out) == []
-    assert measure_scores(bench.teacher, [], evenly(held_out)) == []
+    assert list(measure_scores(bench.teacher, [], evenly(held_out))) == []
