@@ -182,6 +182,15 @@ def test_a_study_with_other_trials_is_made_anew(tried, trials_in, new_mirror):
     assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
 
 
+def test_a_candidate_that_was_evaluated_again_shows_its_mean(tried, trials_in, new_mirror):
+    mirror = new_mirror()
+    mirror.sync(tried(PLANS[0], 0.5))
+    again = {"accuracy": 0.625, "accuracy_stderr": 0.01, "evaluations": 2}
+    tried.store.reevaluate(tried.job, 0, compute=1.0, seconds=1.0, **again)
+    mirror.sync(tried(PLANS[1], 0.75))
+    assert [trial.values[0] for trial in trials_in()] == [0.625, 0.75]
+
+
 def test_a_study_that_somebody_deleted_is_made_anew(tried, trials_in, new_mirror, studies, name):
     mirror = new_mirror()
     mirror.sync(tried(PLANS[0], 0.5))

@@ -127,6 +127,17 @@ def test_what_was_observed_changes_what_is_proposed(problem_with):
     ]
 
 
+def test_a_plan_of_what_is_not_searched_any_more_teaches_nothing(problem_with, table):
+    changes = {
+        block: {option: cost for option, cost in options.items() if option != SVD}
+        for block, options in table.changes.items()
+    }
+    problem = problem_with(table=CostTable(table.teacher, changes), limits={"flops": 1000})
+    told, untold = Proposer(problem, []), Proposer(problem, [])
+    told.observe(Plan({"a": SVD}), 0.9)
+    assert told.propose(0, set()) == untold.propose(0, set())
+
+
 def test_asking_again_gives_the_same_proposal(problem_with):
     proposer, tried = Proposer(problem_with(trials=1), []), {Plan({"a": SVD, "b": SVD})}
     assert proposer.propose(3, tried) == proposer.propose(3, tried)
