@@ -19,6 +19,7 @@ from benchmarks.setting import require_data
 
 METHODS = ("pareconv", "uniform", "torch_pruning", "model_optimizer", "optuna", "random")
 BUDGETS = (0.5, 0.3, 0.15)
+_COMPUTE = 150_000
 KEYS = ("method", "flops_ratio_budget", "seed", "compute_allowed")
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ Row = dict[str, Any]
 def main() -> None:
     arguments = _arguments()
     require_data()
-    record = Record(arguments.name, KEYS)
+    record = Record(arguments.name or _name(arguments.compute), KEYS)
     chains = _chains(arguments, record)
     with single_threaded(arguments.processes) as pool:
         running: dict[Future[Row], list[Row]] = {}
@@ -85,6 +86,11 @@ def _chains(arguments: argparse.Namespace, record: Record) -> list[list[Row]]:
     return [[task for task in chain if not record.has(**task)] for chain in chains]
 
 
+def _name(compute: float) -> str:
+    """Rows that may spend more are another comparison."""
+    return "search" if compute == _COMPUTE else f"search-{compute:.0f}"
+
+
 def _cell(rows: list[Row], method: str, budget: float) -> str:
     mine = [row for row in rows if row["method"] == method and row["flops_ratio_budget"] == budget]
     if not mine:
@@ -102,14 +108,14 @@ def _percent(values: set[float]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--compute", type=float, default=150_000, help="teacher-forward equivalents"
+        "--compute", type=float, default=_COMPUTE, help="teacher-forward equivalents"
     )
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--home", type=Path, default=Path("build/bench-search"))
-    parser.add_argument("--name", default="search", help="of the results file")
+    parser.add_argument("--name", help="of the results file; by default it tells the compute")
     return parser.parse_args()
 
 

@@ -19,9 +19,12 @@ class InvalidSpec(SearchError):
     """One field of the spec cannot work. `field` is its dotted path, as in `teacher.weights`."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+        super().__init__(field, message)
         self.field = field
         self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
 
 
 class JobFailed(SearchError):
@@ -29,7 +32,17 @@ class JobFailed(SearchError):
 
 
 class Diverged(SearchError):
-    """The training loss is no longer finite."""
+    """The training loss is no longer finite. `compute` was spent until then, in forward passes of
+    one image through the teacher.
+    """
+
+    def __init__(self, message: str, compute: float = 0.0) -> None:
+        super().__init__(message, compute)
+        self.message = message
+        self.compute = compute
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class TaskFailed(SearchError):

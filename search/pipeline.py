@@ -26,8 +26,10 @@ def run_job(run: Run, database_url: str) -> None:
 
 
 def _profile(run: Run) -> Profiled:
-    if run.job.profile is not None and run.job.resolved is not None:
-        return Profiled(JobSpec.model_validate(run.job.resolved), run.job.profile)
+    profile, resolved = run.job.profile, run.job.resolved
+    # Version 0.1.0 kept none of what libraries are found by.
+    if profile is not None and resolved is not None and "data" in profile:
+        return Profiled(JobSpec.model_validate(resolved), profile)
     run.advance(Stage.PROFILE, 0)
 
     def on_event(event: dict[str, Any]) -> None:

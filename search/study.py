@@ -154,7 +154,9 @@ class Study:
         except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed) as stop:
             self._fail(candidate, f"{STOPPED}{stop}")
             raise
-        except (Diverged, TaskFailed, ModelError) as error:
+        except Diverged as error:
+            self._fail(candidate, str(error), error.compute)
+        except (TaskFailed, ModelError) as error:
             self._fail(candidate, str(error))
         else:
             reason = measured.pop("reason")
@@ -232,9 +234,9 @@ class Study:
             data={"trial": candidate.number, "accuracy": mean, "evaluations": done + 1},
         )
 
-    def _fail(self, candidate: Candidate, reason: str) -> None:
-        candidates = self._run.stores.candidates
-        _require_ours(candidates.fail(self._run.job.id, candidate.number, reason))
+    def _fail(self, candidate: Candidate, reason: str, compute: float | None = None) -> None:
+        store, job = self._run.stores.candidates, self._run.job.id
+        _require_ours(store.fail(job, candidate.number, reason, compute=compute))
         self._run.report(
             "trial_failed",
             f"trial {candidate.number} failed: {reason}",

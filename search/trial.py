@@ -44,7 +44,7 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
     the trial is beaten, the `reason` in place of the checkpoint.
 
     What is learnt depends on the spec, the plan and the library alone, not on what was tried
-    before. Raises Diverged.
+    before. Raises Diverged, with its compute.
     """
     started, asked = time.perf_counter(), bench.answers.asked
     student, spent = assemble(bench, trial.plan, trial.weights, files)
@@ -53,25 +53,32 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
     )
     rungs: list[Rung] = []
     reason = None
-    for share in (*RUNGS, 1.0) if bench.spec.search.stop_early else (1.0,):
-        training.run(share)
-        measured = evaluate(student, bench.validation)
-        if not math.isfinite(measured.loss):
-            raise Diverged(
-                f"the validation loss is {measured.loss}; a lower learning rate may help"
-            )
-        rungs.append(Rung(training.images, measured.accuracy, measured.stderr))
-        if share < 1 and (reason := beaten(rungs, trial.bar)):
-            break
-    looked_at = len(rungs) * len(bench.validation) + first_look(bench, bench.spec.distill)
-    spent += bench.ratio(student) * (3 * training.images + looked_at)
+
+    def compute() -> float:
+        looked_at = len(rungs) * len(bench.validation) + first_look(bench, bench.spec.distill)
+        shown = bench.ratio(student) * (3 * training.images + looked_at)
+        return spent + shown + bench.answers.asked - asked
+
+    try:
+        for share in (*RUNGS, 1.0) if bench.spec.search.stop_early else (1.0,):
+            training.run(share)
+            measured = evaluate(student, bench.validation)
+            rungs.append(Rung(training.images, measured.accuracy, measured.stderr))
+            if not math.isfinite(measured.loss):
+                raise Diverged(
+                    f"the validation loss is {measured.loss}; a lower learning rate may help"
+                )
+            if share < 1 and (reason := beaten(rungs, trial.bar)):
+                break
+    except Diverged as error:
+        raise Diverged(error.message, compute()) from error
     return {
         "accuracy": measured.accuracy,
         "accuracy_stderr": measured.stderr,
         "loss": measured.loss,
         "seconds": time.perf_counter() - started,
         "images": training.images,
-        "compute": spent + bench.answers.asked - asked,
+        "compute": compute(),
         "rungs": [asdict(rung) for rung in rungs],
         "checkpoint": None if reason else save_weights(student, files),
         "reason": reason,

@@ -145,9 +145,12 @@ class CandidateStore:
         values = {**measured, "evaluations": 1, "checkpoint": None}
         return self._end(job_id, number, state=CandidateState.STOPPED, reason=reason, **values)
 
-    def fail(self, job_id: str, number: int, reason: str) -> bool:
-        """End a running candidate with the reason why; False when it was not running."""
-        return self._end(job_id, number, state=CandidateState.FAILED, reason=reason)
+    def fail(self, job_id: str, number: int, reason: str, *, compute: float | None = None) -> bool:
+        """End a running candidate with the reason why, and what it cost as far as that is known;
+        False when it was not running.
+        """
+        values = {"reason": reason, "compute": compute}
+        return self._end(job_id, number, state=CandidateState.FAILED, **values)
 
     def finish(
         self,

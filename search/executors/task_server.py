@@ -40,7 +40,7 @@ def _run(
     try:
         return {"result": task(payload, lambda event: _answer(answers, {"event": event}))}
     except (ModelError, SearchError) as error:
-        return {"error": {"class": type(error).__name__, "args": _arguments(error)}}
+        return {"error": {"class": type(error).__name__, "args": list(error.args)}}
     except (MemoryError, RuntimeError) as error:
         name = "OutOfMemory" if _is_out_of_memory(error) else type(error).__name__
         logger.exception("task failed")
@@ -55,12 +55,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(
         words in str(error) for words in ("can't allocate memory", "out of memory")
     )
-
-
-def _arguments(error: Exception) -> list[Any]:
-    if hasattr(error, "field"):
-        return [error.field, error.message]  # type: ignore[attr-defined]
-    return [str(error)]
 
 
 def _answer(answers: TextIO, message: dict[str, Any]) -> None:

@@ -102,7 +102,7 @@ def test_without_finalists_nothing_is_tested(home):
 
 @pytest.mark.parametrize(
     "error",
-    [Diverged("the training loss became nan within 20 steps"), OutOfMemory("cannot allocate")],
+    [Diverged("the training loss became nan within 20 steps", 70.0), OutOfMemory("no memory")],
 )
 def test_a_candidate_that_fails_has_its_reason_and_the_job_goes_on(error, home):
     home.submit()
@@ -116,6 +116,7 @@ def test_a_candidate_that_fails_has_its_reason_and_the_job_goes_on(error, home):
     assert home.job.status is JobStatus.SUCCEEDED
     failed = home.candidates[1]
     assert (failed.state, failed.reason) == (CandidateState.FAILED, str(error))
+    assert failed.compute == getattr(error, "compute", None)
     assert len(home.plans()) == 5
     assert executor.tried.count(failed.plan) == 1
     (event,) = [event for event in home.events if event.type == "trial_failed"]
@@ -268,6 +269,19 @@ def test_the_plans_do_not_depend_on_interruptions(home, new_home):
     going_on, _ = other_home.worker()
     going_on.work_once()
     assert other_home.plans() == home.plans()
+
+
+def test_a_job_that_an_older_version_profiled_is_profiled_again(home):
+    """It kept nothing by which a library is found."""
+    home.submit()
+    worker, _ = home.worker(on_trial=lambda _, poll: stop_in_the_middle(worker, poll))
+    worker.work_once()
+    older = {name: each for name, each in home.job.profile.items() if name != "data"}
+    with home.stores.database.session() as session:
+        session.execute(update(JobRow).values(profile=older))
+    home.worker()[0].work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert "data" in home.job.profile
 
 
 @pytest.mark.parametrize("error", [None, Diverged("nan")])

@@ -111,9 +111,10 @@ def test_a_stopped_candidate_is_on_no_front(candidates, job, create):
 
 def test_a_candidate_fails_with_the_reason(candidates, job, create):
     create()
-    assert candidates.fail(job.id, 0, "the loss is no longer finite")
+    assert candidates.fail(job.id, 0, "the loss is no longer finite", compute=120.5)
     found = candidates.get(job.id, 0)
     assert (found.state, found.reason) == (CandidateState.FAILED, "the loss is no longer finite")
+    assert found.compute == 120.5
     assert found.finished_at >= found.created_at
 
 
