@@ -6,11 +6,14 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
+from pareconv.search.executors.child import ALLOCATOR
+
 
 @contextmanager
 def single_threaded(processes: int) -> Iterator[ProcessPoolExecutor]:
     """A pool whose waiting tasks are dropped when one fails: what they would find is lost."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when they import torch
+    # Read when they start, and when they import torch.
+    os.environ.update(ALLOCATOR | os.environ | {"OMP_NUM_THREADS": "1"})
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         try:
             yield pool

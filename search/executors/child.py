@@ -23,6 +23,10 @@ MEMORY_VARIABLE = "PARECONV_TASK_MEMORY_BYTES"
 _SERVER = "pareconv.search.executors.task_server"
 _POLL_SECONDS = 0.5
 
+# Of glibc, which otherwise gives the activations of a training step back to the system, to fault
+# them in again at the next one (docs/performance.md).
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+
 Message = dict[str, Any]
 
 
@@ -108,7 +112,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | self._environment,
+            env=ALLOCATOR | os.environ | self._environment,
             start_new_session=True,
         )
         threading.Thread(target=_forward, args=(self._process, self._messages), daemon=True).start()

@@ -101,6 +101,15 @@ def test_a_started_process_is_the_one_that_serves(environment):
     assert len(started) == 1
 
 
+def test_memory_is_kept_between_steps_unless_the_user_says_otherwise(environment, monkeypatch):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    with Child(environment=environment) as child:
+        found = server_of(child).environ()
+    assert int(found["MALLOC_TRIM_THRESHOLD_"]) == 2**30
+    assert found["MALLOC_MMAP_THRESHOLD_"] == "65536"
+
+
 def test_a_refused_spec_comes_back_with_its_field(child):
     spec = DIGITS | {"teacher": {"architecture": "cifar_resnet8", "num_classes": 7}}
     with pytest.raises(InvalidSpec, match="7 does not match") as caught:
