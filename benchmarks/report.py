@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fidelity, optimality, prediction, resnet56, search, what_if
+from benchmarks import fidelity, optimality, prediction, resnet56, search, speed, what_if
 from benchmarks.record import RESULTS, load
 
 Row = dict[str, Any]
@@ -78,6 +78,14 @@ SECTIONS = (
         "of a fresh job (library and search) it takes to have a trial as accurate as the fresh "
         "job's best, and to be within a standard error of that; and how long the service takes to "
         "predict the front at a budget that nobody has asked for.",
+    ),
+    Section(
+        "Where the time goes",
+        "speed",
+        speed.table,
+        "The library of the same teacher with two rungs, and a trial, part by part, and how far "
+        "both are from their floor: the compute that is counted, at the rate at which the "
+        "teacher's own forward pass does it.",
     ),
     Section(
         "A ResNet-56 at 2.1 times fewer FLOPs",
