@@ -197,12 +197,10 @@ class LibraryBuilder:
         for _, group in groupby(leaving, lambda each: each.apprentice.block):
             members = list(group)
             for each in members:
+                each.score = next(scores) if each in hopeful else None
                 # Who still moved when the rungs were used up may go on in a later job.
-                each.settled = each.rungs < self._recipe.rungs or not each.is_moving
-                if each in hopeful:
-                    each.score = next(scores)
-                if each.score is None:
-                    each.settled = True
+                may_go_on = each.rungs >= self._recipe.rungs and each.is_moving
+                each.settled = each.score is None or not may_go_on
             self._put(members)
 
     def _scores(self, learners: list[_Learner]) -> Iterator[Score | None]:

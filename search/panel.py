@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
-from torch.distributions import Categorical
 
 from pareconv.search.data.batches import Split, eval_batches, normalize
 
@@ -59,5 +58,5 @@ def _entropies(teacher: fx.GraphModule, split: Split) -> Tensor:
     teacher.eval()
     with torch.no_grad():
         logits = torch.cat([teacher(images) for images, _ in eval_batches(split, _BATCH)])
-    entropies: Tensor = Categorical(logits=logits).entropy()  # type: ignore[no-untyped-call]
+    entropies: Tensor = torch.special.entr(logits.softmax(1)).sum(1)
     return entropies

@@ -113,10 +113,10 @@ class Study:
         if repeated := _to_repeat(candidates):
             return Plan.from_json(repeated.plan), repeated.number
         tried = {Plan.from_json(candidate.plan) for candidate in candidates}
-        if len(tried) >= self._problem.trials or self._stands_still(candidates):
-            return None
         if any(each.evaluations > 1 for each in candidates):
             return None  # the front was evaluated again: with other accuracies it is another
+        if len(tried) >= self._problem.trials or self._stands_still(candidates):
+            return None
         # Counting plans, not candidates: an interruption must not change what comes next.
         plan = self._proposer.propose(len(tried), tried)
         if plan is None:
