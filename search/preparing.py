@@ -173,7 +173,8 @@ class _Building:
     """While entered, this worker alone writes to the library."""
 
     def __init__(self, run: Run, library: Library) -> None:
-        self._run, self._id, self._teacher = run, library.id, library.teacher_cost
+        self._run, self._id = run, library.id
+        self._teacher = Cost.from_json(library.teacher_cost)
         self._libraries = run.stores.libraries
         self._owner = run.claim.owner
 
@@ -202,7 +203,7 @@ class _Building:
 
     def keep_front(self, entries: Sequence[Entry]) -> None:
         """Of all that the library holds, whatever this job wants of it."""
-        front = predict([asdict(each) for each in entries], self._teacher, {})
+        front = [each.to_json() for each in predict(entries, self._teacher, {})]
         self._require_ours(self._libraries.set_front(self._id, self._owner, front))
 
     def _on_event(self, event: dict[str, Any]) -> None:

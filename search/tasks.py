@@ -17,7 +17,6 @@ from pareconv.search.evaluation import evaluate
 from pareconv.search.finishing import finish
 from pareconv.search.inspection import inspect
 from pareconv.search.library import LibraryBuilder
-from pareconv.search.prediction import predict
 from pareconv.search.profiling import profile
 from pareconv.search.references import References
 from pareconv.search.rungs import Rung
@@ -89,10 +88,6 @@ def _library(payload: Json, emit: Emit) -> Json:
     return {}
 
 
-def _predict(payload: Json, _emit: Emit) -> Json:
-    return {"points": predict(payload["entries"], payload["teacher"], payload["limits"])}
-
-
 def _evaluate(payload: Json, _emit: Emit) -> Json:
     trial = Trial(
         Plan.from_json(payload["plan"]),
@@ -128,7 +123,6 @@ TASKS: dict[str, Callable[[Json, Emit], Json]] = {
     "check_dataset": _check_dataset,
     "profile": _profile,
     "library": _library,
-    "predict": _predict,
     "evaluate": _evaluate,
     "finish": _finish,
     "test_teacher": _test_teacher,

@@ -3,16 +3,15 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 from pareconv.models.cost_table import Cost, Quantity
+from pareconv.search import prediction
 from pareconv.search.errors import InvalidSpec
+from pareconv.search.solver import Prediction
 from pareconv.service.inspection_view import AbsoluteBudget
 from pareconv.service.library_view import CostView
 from pareconv.service.prediction_view import PredictedFrontView, PredictedPoint
 from pareconv.service.stores import Stores
-from pareconv.service.tasks import Tasks
 from pareconv.storage.errors import Conflict
 from pareconv.storage.libraries import Entry, Library
 
@@ -23,15 +22,15 @@ _FORMS = "give a share of the teacher's such as 0.4 or 40%, or a whole number ab
 Budget = Mapping[Quantity, str | None]
 
 
-def predict(id: str, budget: Budget, stores: Stores, tasks: Tasks) -> PredictedFrontView:
+def predict(id: str, budget: Budget, stores: Stores) -> PredictedFrontView:
     """The front within a budget that is still text, as it came; all of it where that is empty.
 
     Raises NotFound, Conflict where nothing is scored yet, InvalidSpec for a budget that is no
-    number or that no plan keeps, and what `Tasks` raises.
+    number or that no plan keeps.
     """
     library = stores.libraries.get(id)
     teacher = Cost.from_json(library.teacher_cost)
-    limits: dict[str, int] = {
+    limits: dict[Quantity, int] = {
         name: _limit(name, text, teacher.quantity(name))
         for name, text in budget.items()
         if text is not None
@@ -39,12 +38,12 @@ def predict(id: str, budget: Budget, stores: Stores, tasks: Tasks) -> PredictedF
     entries = stores.libraries.entries(id)
     _require_scores(library, entries)
     started = time.perf_counter()
-    found = tasks.predict([_row(each) for each in entries], teacher.to_json(), limits)
+    front = prediction.predict(entries, teacher, limits)
     return PredictedFrontView(
         library=id,
         teacher=CostView(**teacher.to_json()),
         budget=AbsoluteBudget(flops=limits.get("flops"), params=limits.get("params")),
-        points=[_point(each, teacher) for each in found["points"]],
+        points=[_point(each, teacher) for each in front],
         seconds=time.perf_counter() - started,
     )
 
@@ -78,16 +77,9 @@ def _require_scores(library: Library, entries: list[Entry]) -> None:
         raise Conflict(f"library {library.id} has no scored entry yet; {remedy}")
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in asdict(entry).items() if name != "updated_at"}
-
-
-def _point(found: Mapping[str, Any], teacher: Cost) -> PredictedPoint:
-    cost = Cost.from_json(found)
+def _point(found: Prediction, teacher: Cost) -> PredictedPoint:
     return PredictedPoint(
-        **cost.to_json(),
-        flops_ratio=cost.quantity("flops") / teacher.quantity("flops"),
-        params_ratio=cost.quantity("params") / teacher.quantity("params"),
-        score=found["score"],
-        plan=found["plan"],
+        **found.to_json(),
+        flops_ratio=found.cost.quantity("flops") / teacher.quantity("flops"),
+        params_ratio=found.cost.quantity("params") / teacher.quantity("params"),
     )

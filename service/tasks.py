@@ -1,7 +1,7 @@
 """The tasks that need torch: asked of a child process, one at a time, with limits. No HTTP."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,6 @@ MEMORY_BYTES = 6 * 1024**3
 _SECONDS = {
     "catalog": 180.0,
     "inspect": 300.0,
-    "predict": 180.0,
     "check_weights": 300.0,
     "check_dataset": 600.0,
 }
@@ -59,16 +58,6 @@ class Tasks:
     def inspect(self, spec: JobSpec) -> Result:
         """What a job with this spec would find; InvalidSpec when it cannot work."""
         return self._call("inspect", {"spec": spec.to_json()})
-
-    def predict(
-        self, entries: Sequence[Result], teacher: Result, limits: Mapping[str, int]
-    ) -> Result:
-        """The front that a library's entries promise within absolute limits.
-
-        InvalidSpec when no plan keeps them.
-        """
-        payload = {"entries": entries, "teacher": teacher, "limits": limits}
-        return self._call("predict", payload)
 
     def check(self, kind: Kind, path: Path) -> Result:
         """What is in an uploaded file."""

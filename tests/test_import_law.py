@@ -15,6 +15,8 @@ TORCH_FREE = {
     "pareconv.models.plan",
     "pareconv.search.errors",
     "pareconv.search.executors.child",
+    "pareconv.search.prediction",
+    "pareconv.search.solver",
     "pareconv.search.spec",
 }
 OURS = {

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from pareconv.service.dependencies import Cursor, InjectedStores, InjectedTasks, Limit
+from pareconv.service.dependencies import Cursor, InjectedStores, Limit
 from pareconv.service.library_view import LibraryView, LibraryWithEntries
 from pareconv.service.pages import Page
 from pareconv.service.prediction import predict
@@ -40,12 +40,11 @@ def show_library(id: str, stores: InjectedStores) -> LibraryWithEntries:
 @router.get(
     "/{id}/front",
     summary="Predict the front at any budget",
-    responses=documented(404, 409, 503, 504),
+    responses=documented(404, 409),
 )
 def predict_front(
     id: str,
     stores: InjectedStores,
-    tasks: InjectedTasks,
     flops: Amount = None,
     params: Amount = None,
 ) -> PredictedFrontView:
@@ -53,7 +52,7 @@ def predict_front(
 
     Scores add up and costs are exact, so this trains nothing and needs no job.
     """
-    return predict(id, {"flops": flops, "params": params}, stores, tasks)
+    return predict(id, {"flops": flops, "params": params}, stores)
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a library", responses=documented(404, 409))

@@ -82,12 +82,6 @@ CATALOG: dict[str, Any] = {
 }
 
 
-PREDICTED: list[dict[str, Any]] = [
-    {"plan": {"a": "shift"}, "score": 0.5, "flops": 300, "params": 20, "adds": 50},
-    {"plan": {"a": "svd(ratio=0.5)"}, "score": 0.1, "flops": 600, "params": 60, "adds": 0},
-]
-
-
 class FakeRunner:
     """Answers for the child process: `answers` may hold a result, an error or a function."""
 
@@ -96,7 +90,6 @@ class FakeRunner:
         self.answers: dict[str, Any] = {
             "inspect": INSPECTION,
             "catalog": CATALOG,
-            "predict": {"points": PREDICTED},
             "check_weights": {"format": "safetensors", "tensors": 3, "parameters": 100},
             "check_dataset": {"classes": ["cat", "dog"], "train": 80, "test": 20},
         }
@@ -214,10 +207,12 @@ def library(stores) -> Library:
     )
     entry = {"version": 1, "rungs": 1, "settled": True, "images": 5000, "loss": 0.25}
     entry |= {"flops": -400, "params": -40, "adds": 0, "weights": "4" * 64}
-    scored = {"score": 0.1, "score_stderr": 0.01, "score_images": 1000}
+    entry |= {"score_stderr": 0.01, "score_images": 1000}
+    dearer = {"option": "svd(ratio=0.5)", "score": 0.1}
+    cheaper = {"option": "shift", "score": 0.5, "flops": -700, "adds": 50, "params": -80}
     entries = [
-        entry | scored | {"block": "a", "option": "svd(ratio=0.5)"},
-        entry | scored | {"block": "a", "option": "shift", "flops": -700, "adds": 50},
+        entry | {"block": "a"} | dearer,
+        entry | {"block": "a"} | cheaper,
         entry | {"block": "b", "option": "shift", "settled": False},
     ]
     stores.libraries.claim(made.id, "w", 60)

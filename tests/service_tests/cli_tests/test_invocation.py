@@ -1,0 +1,69 @@
+"""What every command has: exit codes, help, and the server it asks."""
+
+import subprocess
+import sys
+
+from typer.testing import CliRunner
+
+from pareconv.service.cli.app import app
+
+
+def test_no_server_is_exit_code_3_with_the_remedy():
+    result = CliRunner().invoke(app, ["--server", "http://127.0.0.1:9", "jobs"])
+
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert "http://127.0.0.1:9" in result.stderr
+    assert "pareconv serve" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_refused_field_is_exit_code_2_on_a_line_of_its_own(run):
+    result = run(
+        "submit", "--teacher", "x", "--data", "digits", "--budget-flops", "0", "--trials", 0
+    )
+
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["budget.flops", "search.trials"]
+
+
+def test_an_unknown_job_is_exit_code_1(run):
+    result = run("front", "no-such-job")
+
+    assert result.exit_code == 1
+    assert "no-such-job" in result.stderr
+
+
+def test_a_setting_that_cannot_be_is_exit_code_2(run):
+    result = run("serve", "--port", "99999")
+
+    assert result.exit_code == 2
+    assert "PARECONV_PORT" in result.stderr
+    assert "99999" in result.stderr
+
+
+def test_the_help_tells_the_exit_codes_and_an_example_of_every_command(run):
+    assert "3 no server answers" in run("--help").stdout.replace("\n", " ")
+    names = [command.callback.__name__ for command in app.registered_commands]
+    groups = [["db", "upgrade"], ["libraries"], ["libraries", "front"]]
+    for command in [[name] for name in names] + groups:
+        assert f"Example: pareconv {' '.join(command)}" in run(*command, "--help").stdout
+
+
+def test_the_server_may_be_named_before_or_after_the_command(client, monkeypatch):
+    monkeypatch.setenv("PARECONV_SERVER", "http://127.0.0.1:9")
+    url = str(client.base_url)
+
+    for arguments in (["--server", url, "jobs"], ["jobs", "--server", url]):
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+def test_the_command_line_does_not_load_torch():
+    code = (
+        "import sys, pareconv.service.cli, pareconv.service.demo, pareconv.service.server\n"
+        "print([name for name in ('torch', 'optuna') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

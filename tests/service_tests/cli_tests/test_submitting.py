@@ -1,0 +1,143 @@
+"""`submit` and `inspect`: options, spec files, files of the user's."""
+
+import json
+
+import pytest
+
+from pareconv.search.errors import InvalidSpec
+
+OUTSIDE = "is outside the allowed roots (none are set); set PARECONV_ALLOWED_ROOTS or upload it"
+
+
+def refuse_files(payload):
+    for part, field in (("teacher", "weights"), ("dataset", "source")):
+        if (payload["spec"][part][field] or "").startswith("file:"):
+            raise InvalidSpec(f"{part}.{field}", OUTSIDE)
+    return {}
+
+
+def submitted(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["spec"]
+
+
+def test_every_option_reaches_its_field(submit):
+    options = (
+        "--num-classes 2 --normalize imagenet --train-epochs 3 --image-size 48 --augment crop "
+        "--budget-params 30000 --trials 5 --operators svd,ghost --granularity conv "
+        "--distill-epochs 0.5 --finish-epochs 2 --finalists 1 --formats onnx,pt2 --name mine "
+        "--seed 9 --device cpu --weights teacher:abc --data dataset:xyz"
+    )
+
+    spec = submitted(submit(*options.split(), "--json"))
+
+    teacher = {"architecture": "cifar_resnet8", "weights": "teacher:abc", "num_classes": 2}
+    assert spec["teacher"].items() >= (teacher | {"normalize": "imagenet"}).items()
+    assert spec["teacher"]["training"]["epochs"] == 3
+    dataset = {"source": "dataset:xyz", "image_size": 48, "augment": "crop"}
+    assert spec["dataset"].items() >= dataset.items()
+    assert spec["budget"] == {"flops": "50%", "params": 30000}
+    search = {"trials": 5, "operators": ["svd", "ghost"], "granularity": "conv"}
+    assert spec["search"].items() >= search.items()
+    assert spec["distill"]["epochs"] == 0.5
+    finish = {"epochs": 2, "finalists": 1, "formats": ["onnx", "pt2"]}
+    assert spec["finish"].items() >= finish.items()
+    assert (spec["name"], spec["seed"], spec["device"]) == ("mine", 9, "cpu")
+
+
+def test_options_override_a_spec_file(run, spec, tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec | {"seed": 3}))
+
+    found = submitted(
+        run("submit", "--spec", path, "--trials", 4, "--image-size", "auto", "--json")
+    )
+
+    assert (found["seed"], found["search"]["trials"]) == (3, 4)
+    assert found["dataset"].items() >= {"source": "digits", "image_size": "auto"}.items()
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"teacher": 3}', None])
+def test_a_spec_file_that_is_none_is_exit_code_2(run, tmp_path, text):
+    path = tmp_path / "spec.json"
+    if text is not None:
+        path.write_text(text)
+
+    result = run("submit", "--spec", path, "--teacher", "x")
+
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
+
+
+def test_a_file_that_the_server_can_read_is_named_to_it(submit, tmp_path, monkeypatch):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+
+    spec = submitted(submit("--data", "cifar10:sub", "--weights", "net.pt", "--json"))
+
+    assert spec["teacher"]["weights"] == f"file:{tmp_path / 'net.pt'}"
+    assert spec["dataset"]["source"] == f"cifar10:{tmp_path / 'sub'}"
+
+
+def test_files_that_the_server_cannot_read_are_uploaded(submit, runner, tmp_path):
+    runner.answers["inspect"] = refuse_files
+    model, data = tmp_path / "net.pt", tmp_path / "images.zip"
+    model.write_bytes(b"weights")
+    data.write_bytes(b"images")
+
+    spec = submitted(submit("--data", data, "--weights", model, "--json"))
+
+    assert spec["teacher"]["weights"].startswith("teacher:")
+    assert spec["dataset"]["source"].startswith("dataset:")
+
+
+def test_a_file_that_does_not_fit_is_not_uploaded(submit, runner, tmp_path):
+    runner.answers["inspect"] = InvalidSpec("teacher.weights", "fc.weight is (10, 64), not (2, 64)")
+    path = tmp_path / "net.pt"
+    path.write_bytes(b"weights")
+
+    result = submit("--data", "digits", "--weights", path)
+
+    assert result.exit_code == 2
+    assert result.stderr == "teacher.weights: fc.weight is (10, 64), not (2, 64)\n"
+    assert "check_weights" not in runner.tasks()
+
+
+def test_a_file_that_is_refused_as_an_upload_names_the_field(submit, runner, tmp_path):
+    runner.answers |= {"inspect": refuse_files, "check_dataset": InvalidSpec("x", "is no zip")}
+    path = tmp_path / "images.zip"
+    path.write_bytes(b"images")
+
+    result = submit("--data", path)
+
+    assert (result.exit_code, result.stderr.strip()) == (2, "dataset.source: is no zip")
+
+
+def test_a_folder_that_the_server_cannot_read_is_to_be_zipped(submit, runner, tmp_path):
+    runner.answers["inspect"] = refuse_files
+
+    result = submit("--data", tmp_path)
+
+    assert result.exit_code == 2
+    assert "--data" in result.stderr
+    assert "zip it" in result.stderr
+
+
+def test_a_path_that_is_not_there_is_exit_code_2(submit, runner, tmp_path):
+    result = submit("--data", tmp_path / "nothing.zip")
+
+    assert result.exit_code == 2
+    assert "nothing.zip" in result.stderr
+    assert runner.calls == []
+
+
+def test_an_inspection_shows_blocks_reasons_and_reach(run):
+    result = run(
+        *("inspect", "--teacher", "cifar_resnet8", "--budget-flops", "50%", "--data", "digits")
+    )
+
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    assert "layer1.0 1 1 svd(ratio=0.5) 40.0%" in text
+    assert "Left out: conv1: 3 input channels" in text
+    assert "FLOPs within reach: 200 to 1.00k; the budget is 500" in text

@@ -1,0 +1,95 @@
+"""`watch`, and what it shows until the job has ended."""
+
+import json
+
+from pareconv.service.cli import watching
+from pareconv.service.cli.job_view import job_view
+from pareconv.service.client import Client
+from pareconv.storage.jobs import JobStatus, Stage
+
+
+def test_watching_a_finished_job_prints_its_events_and_front(run, finished):
+    result = run("watch", finished)
+
+    assert result.exit_code == 0, result.output
+    assert "trial 0 is done" in result.stdout
+    assert "Finalist 1: test accuracy 95.0%, the teacher's 97.5%" in result.stdout
+
+
+def test_watching_as_json_is_a_line_per_event_and_the_front(run, finished):
+    lines = [json.loads(line) for line in run("watch", finished, "--json").stdout.splitlines()]
+
+    assert "trial 0 is done" in [line.get("message") for line in lines]
+    assert [point["trial"] for point in lines[-1]["points"]] == [0, 1]
+
+
+def test_a_failed_job_is_exit_code_1_with_reason_and_remedy(run, job, stores):
+    stores.jobs.claim("w", 60)
+    stores.jobs.update(job, owner="w", stage=Stage.PROFILE)
+    error = {"title": "near chance", "detail": "accuracy 0.1 of 10 classes"}
+    stores.jobs.transition(job, JobStatus.FAILED, owner="w", error=error)
+
+    result = run("watch", job)
+
+    assert result.exit_code == 1
+    assert "failed in profile: accuracy 0.1 of 10 classes" in result.stderr
+    assert f"pareconv resume {job}" in result.stderr
+
+
+def test_a_submitted_job_can_be_watched(submit, stores, monkeypatch):
+    monkeypatch.setattr(watching, "_POLL_SECONDS", 0.01)
+    polled = watching.moments
+
+    def cancelled_meanwhile(client, job):
+        client.cancel(job)
+        return polled(client, job)
+
+    monkeypatch.setattr(watching, "moments", cancelled_meanwhile)
+
+    result = submit("--data", "digits", "--watch")
+
+    assert result.exit_code == 1
+    assert "cancelled" in result.stderr
+
+
+def test_a_server_that_is_away_is_waited_for(client_of, settings, spec, monkeypatch):
+    monkeypatch.setattr(watching, "_POLL_SECONDS", 0.01)
+    client = client_of()
+    job = client.post("/jobs", json=spec).json()["id"]
+    with Client(str(client.base_url)) as pareconv:
+        moments = watching.moments(pareconv, job)
+        next(moments)
+        address, pareconv._http.base_url = pareconv._http.base_url, "http://127.0.0.1:9"
+        away = [next(moments) for _ in range(3)]
+        pareconv._http.base_url = address
+        client.post(f"/jobs/{job}/cancel")
+        seen = list(moments)
+
+    assert not any(moment.is_connected for moment in away[-2:])
+    assert seen[-1].is_connected
+    assert seen[-1].job["status"] == "cancelled"
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(run, job, stores, monkeypatch):
+    def interrupted(client, job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "moments", interrupted)
+
+    result = run("watch", job)
+
+    assert result.exit_code == 130
+    assert f"pareconv watch {job}" in result.stderr
+    assert stores.jobs.get(job).status == JobStatus.QUEUED
+
+
+def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
+    job = client.get(f"/jobs/{finished}").json()
+    job |= {"status": "running", "stage": "search", "progress": 0.42, "eta_s": 96.0}
+    job["spec"]["search"]["trials"] = 8
+
+    text = shown(job_view(job, ["19:00:00 trial 1 is done"], is_connected=False))
+
+    expected = ("running, search", "42%", "about 1:36 left", "trials 2/8", "best 95.0% at 6.00M")
+    for each in (*expected, "19:00:00 trial 1 is done", "connection lost"):
+        assert each in text
