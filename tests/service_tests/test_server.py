@@ -15,7 +15,7 @@ SERVE = (
     "from pareconv.service.server import serve;"
     "from pareconv.service.settings import ServiceSettings; serve(ServiceSettings())"
 )
-HEAVY = "'torch', 'torchvision', 'optuna', 'optuna_dashboard', 'numpy'"
+HEAVY = "'torch', 'torchvision', 'optuna', 'optuna_dashboard'"
 
 
 def free_port() -> int:
