@@ -33,7 +33,7 @@ Row = dict[str, Any]
 Places = NDArray[np.intp]
 Scores = NDArray[np.float64]
 
-_IMAGES, _TIMES_LONGER = 2000, 10
+_IMAGES, _TIMES_LONGER = (2000, 5000), 10
 _SHARES = (0.12, 0.6)  # of the teacher's FLOPs, between which the plans are spread
 _RESAMPLES = 2000
 
@@ -41,25 +41,30 @@ _RESAMPLES = 2000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plans", type=int, default=16)
+    parser.add_argument("--images", nargs="+", type=int, default=_IMAGES, help="of a brief trial")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--home", type=Path, default=Path("build/bench-fidelity"))
     arguments = parser.parse_args()
     require_data()
-    record = Record("fidelity", ("number",))
+    record = Record("fidelity", ("brief_images", "number"))
     with single_threaded(arguments.processes) as pool:
-        tasks = pool.submit(_tasks, arguments.plans, arguments.home).result()
-        try_all(tasks, _row, record, pool)
+        for images in arguments.images:
+            tasks = pool.submit(_tasks, arguments.plans, images, arguments.home).result()
+            try_all(tasks, _row, record, pool)
     Console().print(table(record.rows))
 
 
 def table(rows: list[Row]) -> Table:
     """Kendall's tau of every score with the long trainings, beside their own with each other."""
+    interval = "95 % interval"
     shown = Table(
-        "score", "Kendall's tau", "95 % interval", "share of the ceiling", "95 % interval"
+        "images", "plans", "score", "Kendall's tau", interval, "share of the ceiling", interval
     )
-    for name, tau, share in taus(rows):
-        shown.add_row(name, *tau.shown(), *share.shown())
-    shown.caption = f"{len(rows)} plans; interval by bootstrap over the plans"
+    for images in sorted({row["brief_images"] for row in rows}):
+        chosen = [row for row in rows if row["brief_images"] == images]
+        for name, tau, share in taus(chosen):
+            shown.add_row(f"{images:,}", str(len(chosen)), name, *tau.shown(), *share.shown())
+    shown.caption = "Images of a brief trial; intervals by bootstrap over the plans"
     return shown
 
 
@@ -119,13 +124,13 @@ def taus(rows: list[Row]) -> list[tuple[str, Estimate, Estimate]]:
     return [*found, ("the other long training", Estimate.of(ceiling, len(rows)), one)]
 
 
-def _tasks(plans: int, home: Path) -> list[Task]:
+def _tasks(plans: int, images: int, home: Path) -> list[Task]:
     """Build the library and draw the plans, of options that it has scored."""
     asked = spec(
         _SHARES[1],
         0,
         search={"granularity": "conv", "trials": 1, "repeats": 0, "stop_early": False},
-        distill={"epochs": _IMAGES / 49_000},
+        distill={"epochs": images / 49_000},
         finish={"finalists": 0},
     )
     done = jobs.run(home, asked)
@@ -140,7 +145,7 @@ def _tasks(plans: int, home: Path) -> list[Task]:
         drawn.append(plan)
     return [
         Task(
-            number,
+            {"brief_images": images, "number": number},
             plan,
             prepared.weights(plan),
             {
@@ -173,7 +178,6 @@ def _row(task: Task) -> Row:
         "brief": brief["accuracy"],
         "cold": cold["accuracy"],
         "long": [each["accuracy"] for each in finals],
-        "images": [brief["images"], finals[0]["images"]],
         "validation_images": len(bench.validation),
     }
 

@@ -231,7 +231,7 @@ def _tasks(home: Path) -> list[Task]:
     plans = [plan for plan in plans if plan]  # the teacher is no plan
     return [
         Task(
-            number,
+            {"number": number},
             plan,
             done.prepared.weights(plan),
             {"flops_ratio": table.cost(plan).flops / table.teacher.flops}

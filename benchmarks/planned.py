@@ -15,11 +15,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A plan to be tried for a job that was done in `home`: its blocks' weights in the library, and
-    what is `known` without a trial.
+    """A plan to be tried for a job that was done in `home`: what tells its row from others, its
+    blocks' weights in the library, and what is `known` without a trial.
     """
 
-    number: int
+    key: Row
     plan: Plan
     weights: dict[str, str]
     known: Row
@@ -34,13 +34,11 @@ def try_all(
     pool: ProcessPoolExecutor,
 ) -> None:
     """Record a row of each that has none yet, as they come."""
-    waiting = [
-        task for task in tasks if not record.has(number=task.number, plan=task.plan.to_json())
-    ]
+    waiting = [task for task in tasks if not record.has(**task.key, plan=task.plan.to_json())]
     for future in as_completed([pool.submit(_row, task, measured) for task in waiting]):
         record.add(row := future.result())
         print(row, flush=True)
 
 
 def _row(task: Task, measured: Callable[[Task], Row]) -> Row:
-    return {"number": task.number, "plan": task.plan.to_json(), **task.known, **measured(task)}
+    return {**task.key, "plan": task.plan.to_json(), **task.known, **measured(task)}

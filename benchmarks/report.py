@@ -61,7 +61,7 @@ SECTIONS = (
         "fidelity",
         fidelity.table,
         "Random plans of scored options, spread over the space of the same teacher; each briefly "
-        "trained with 2,000 images, then with 20,000 in two orders.",
+        "trained, then with ten times as many images in two orders.",
     ),
     Section(
         "Whether the search finds the best",
