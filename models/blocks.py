@@ -7,8 +7,8 @@ it is one (a plain net, the layers of a dense block).
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import networkx as nx
@@ -58,11 +58,13 @@ class Block:
     """A single-input, single-output stretch and the dense convolutions in it.
 
     `input` and `output` are names of graph nodes: the value that goes in (not part of the block)
-    and the one that comes out (part of it).
+    and the one that comes out (part of it). `reads` are those whose values go into each of the
+    convolutions.
     """
 
     name: str
     convs: tuple[str, ...]
+    reads: tuple[str, ...]
     input: str
     output: str
 
@@ -143,11 +145,12 @@ def _branching(
     """The outermost stretches between a branch and its join that hold few enough convolutions."""
     taken: set[fx.Node] = set()
     for stretch, start, join in sorted(_stretches(flow), key=lambda found: -len(found[0])):
-        convs = tuple(str(node.target) for node in dense if node in stretch)
+        convs = [node for node in dense if node in stretch]
         if 1 <= len(convs) <= _MOST_CONVS and not taken & stretch:
             taken |= stretch
+            names = tuple(str(conv.target) for conv in convs)
             end = _absorb(network, join)
-            yield Block(_common_name(stretch, convs), convs, start.name, end.name)
+            yield Block(_common_name(stretch, names), names, _reads(convs), start.name, end.name)
 
 
 def _stretches(
@@ -173,13 +176,14 @@ def _absorb(network: fx.GraphModule, node: fx.Node) -> fx.Node:
     """
     while len(node.users) == 1:
         follower = next(iter(node.users))
-        if not _is_per_channel(network, follower):
+        if not is_per_channel(network, follower):
             break
         node = follower
     return node
 
 
-def _is_per_channel(network: fx.GraphModule, node: fx.Node) -> bool:
+def is_per_channel(network: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether `node` is a batch norm, an activation or the like: channels do not meet in it."""
     if node.op == "call_module":
         return isinstance(network.get_submodule(str(node.target)), _PER_CHANNEL_MODULES)
     return node.target in _PER_CHANNEL_FUNCTIONS
@@ -187,7 +191,12 @@ def _is_per_channel(network: fx.GraphModule, node: fx.Node) -> bool:
 
 def _unit(conv: fx.Node, end: fx.Node) -> Block:
     name = str(conv.target)
-    return Block(name, (name,), conv.all_input_nodes[0].name, end.name)
+    reads = _reads([conv])
+    return Block(name, (name,), reads, reads[0], end.name)
+
+
+def _reads(convs: Sequence[fx.Node]) -> tuple[str, ...]:
+    return tuple(str(conv.all_input_nodes[0].name) for conv in convs)
 
 
 def _common_name(stretch: set[fx.Node], convs: tuple[str, ...]) -> str:
@@ -206,8 +215,6 @@ def _distinct(blocks: list[Block]) -> list[Block]:
     """
     names = Counter(block.name for block in blocks)
     return [
-        block
-        if names[block.name] == 1
-        else Block(_span(block.convs), block.convs, block.input, block.output)
+        block if names[block.name] == 1 else replace(block, name=_span(block.convs))
         for block in blocks
     ]

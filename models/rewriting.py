@@ -1,37 +1,38 @@
 """Rewriting: a plain function from a teacher and a plan to a new network."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.node import Target
+from torch import Tensor, fx
 
 from pareconv.models.blocks import Block, find_blocks
-from pareconv.models.convolutions.registry import operator, refusal
+from pareconv.models.convolutions.operator import Rebuilt, Step
+from pareconv.models.convolutions.registry import operator
 from pareconv.models.errors import PlanError
 from pareconv.models.plan import Option, Plan
 
+Choice = tuple[Block, Option]
+
 
 def rewrite(network: fx.GraphModule, plan: Plan, sample: Tensor | None = None) -> fx.GraphModule:
-    """A copy of the canonical `network` with the blocks that `plan` names rebuilt from cheap
-    convolutions.
+    """A copy of the canonical `network` with the blocks that `plan` names rebuilt.
 
     Mode, device, dtype and the names of all kept parameters stay; `network` is not touched. With
     `sample` [N, C, H, W], normalised images, every new layer is also fitted to what the old one
     gives on the activations that these images produce. Raises PlanError for a plan that does not
     fit or that changes nothing.
     """
-    wanted = {conv: [option] for conv, option in replacements(network, plan).items()}
     student = copy.deepcopy(network)
-    for (conv, _), layer in build(network, wanted, sample).items():
-        student.set_submodule(conv, layer)
+    for rebuilt in rebuild(network, choices(network, plan), sample):
+        rebuilt.apply(student)
     return student
 
 
-def replacements(network: fx.GraphModule, plan: Plan) -> dict[str, Option]:
-    """Convolution name -> the option that replaces it; PlanError as in `rewrite`."""
+def choices(network: fx.GraphModule, plan: Plan) -> list[Choice]:
+    """What `plan` makes of which block; PlanError as in `rewrite`."""
     if not plan:
         raise PlanError("the plan keeps every block: there is nothing to rewrite")
     # A plan may name blocks at either granularity; a name means the same in both.
@@ -40,19 +41,21 @@ def replacements(network: fx.GraphModule, plan: Plan) -> dict[str, Option]:
         for granularity in ("conv", "block")
         for block in find_blocks(network, granularity)
     }
-    chosen: dict[str, Option] = {}
+    chosen: list[Choice] = []
+    taken: set[str] = set()
     for name, option in plan.items():
         if name not in known:
             raise PlanError(f"no block {name!r}; blocks: {', '.join(known) or 'none'}")
-        for conv in rebuilt(network, known[name], option):
-            if conv in chosen:
-                raise PlanError(f"block {name}: another block of the plan replaces {conv} already")
-            chosen[conv] = option
+        convs = rebuilt_convs(network, known[name], option)
+        if again := [conv for conv in convs if conv in taken]:
+            raise PlanError(f"block {name}: another block of the plan replaces {again[0]} already")
+        taken.update(convs)
+        chosen.append((known[name], option))
     return chosen
 
 
-def rebuilt(network: fx.GraphModule, block: Block, option: Option) -> list[str]:
-    """The convolutions of `block` that `option` replaces; PlanError with reasons if none."""
+def rebuilt_convs(network: fx.GraphModule, block: Block, option: Option) -> list[str]:
+    """The convolutions of `block` that `option` rebuilds; PlanError with reasons if none."""
     reasons = refusals(network, block, option)
     accepted = [conv for conv in block.convs if conv not in reasons]
     if not accepted:
@@ -62,58 +65,48 @@ def rebuilt(network: fx.GraphModule, block: Block, option: Option) -> list[str]:
 
 
 def refusals(network: fx.GraphModule, block: Block, option: Option) -> dict[str, str]:
-    """Convolution name -> why `option` cannot replace it, for those of `block` that it cannot."""
-    reasons = {conv: refusal(_conv(network, conv), option) for conv in block.convs}
-    return {conv: reason for conv, reason in reasons.items() if reason is not None}
+    """Convolution name -> why `option` does not rebuild it, for those of `block` that stay."""
+    return operator(option.operator).refusals(network, block, **option.kwargs)
 
 
-def _conv(network: fx.GraphModule, name: str) -> nn.Conv2d:
-    conv = network.get_submodule(name)
-    assert isinstance(conv, nn.Conv2d)  # blocks hold nothing else
-    return conv
-
-
-def build(
-    network: fx.GraphModule,
-    wanted: Mapping[str, Sequence[Option]],
-    sample: Tensor | None = None,
-) -> dict[tuple[str, Option], nn.Module]:
-    """New layers for convolutions of `network`, by convolution and option.
+def rebuild(
+    network: fx.GraphModule, wanted: Sequence[Choice], sample: Tensor | None = None
+) -> list[Rebuilt]:
+    """What becomes of each of the blocks, in that order; `network` is not touched.
 
     With a `sample` of normalised images, all of them are fitted within one pass of the network.
     """
+    steps = [
+        list(operator(option.operator).steps(network, block, **option.kwargs))
+        for block, option in wanted
+    ]
     if sample is None:
-        return {
-            (conv, option): _replacement(_conv(network, conv), option)
-            for conv, options in wanted.items()
-            for option in options
-        }
-    builder = _Builder(network, wanted)
+        return [Rebuilt.together(step.make(None) for step in each) for each in steps]
     training = network.training
     try:
         with torch.no_grad():
-            network.eval()
+            builder = _Builder(network.eval(), [step for each in steps for step in each])
             builder.run(sample)
     finally:
         network.train(training)
-    return {place: layer.train(training) for place, layer in builder.layers.items()}
-
-
-def _replacement(conv: nn.Conv2d, option: Option, inputs: Tensor | None = None) -> nn.Module:
-    return operator(option.operator).from_conv(conv, inputs, **option.kwargs)
+    found = [Rebuilt.together(builder.made[step] for step in each) for each in steps]
+    for module in (module for each in found for module in each.modules.values()):
+        module.train(training)
+    return found
 
 
 class _Builder(fx.Interpreter):
-    """Builds each new layer inside one pass of the teacher: no activation outlives its use."""
+    """Takes every step inside one pass of the network: no activation outlives its use."""
 
-    def __init__(self, network: fx.GraphModule, wanted: Mapping[str, Sequence[Option]]) -> None:
+    def __init__(self, network: fx.GraphModule, steps: Sequence[Step]) -> None:
         super().__init__(network)
-        self.wanted = wanted
-        self.layers: dict[tuple[str, Option], nn.Module] = {}
+        self.made: dict[Step, Rebuilt] = {}
+        self._steps = defaultdict[str, list[Step]](list)
+        for step in steps:
+            self._steps[step.at].append(step)
 
-    def call_module(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = str(target)
-        for option in self.wanted.get(name, ()):
-            conv = self.fetch_attr(name)
-            self.layers[name, option] = _replacement(conv, option, args[0])
-        return super().call_module(target, args, kwargs)
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        for step in self._steps[n.name]:
+            self.made[step] = step.make(value)
+        return value

@@ -5,19 +5,18 @@ left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from pareconv.models.blocks import Block, Granularity, LeftOut, find_blocks, find_left_out
-from pareconv.models.convolutions.base import count_dense
+from pareconv.models.convolutions.operator import Shapes
 from pareconv.models.convolutions.registry import operator, options
 from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option
 from pareconv.models.rewriting import refusals
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope:
     Costs are additive: what an option changes is its own count less that of the convolutions it
     replaces.
     """
-    sizes = _input_sizes(network, shape)
+    shapes = _shapes(network, shape)
     every = options(scope.operators)
     left_out = find_left_out(network)
     blocks: list[Block] = []
     changes: dict[str, dict[Option, Cost]] = {}
     for block in find_blocks(network, scope.granularity):
         reason = scope.refusal(block.name)
-        fitting = {} if reason else _changes(network, block, every, sizes)
+        fitting = {} if reason else _changes(network, block, every, shapes)
         if fitting:
             blocks.append(block)
             changes[block.name] = {KEEP: Cost(), **fitting}
@@ -69,7 +68,7 @@ def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope:
 
 
 def _changes(
-    network: fx.GraphModule, block: Block, every: Sequence[Option], sizes: dict[str, Size]
+    network: fx.GraphModule, block: Block, every: Sequence[Option], shapes: Shapes
 ) -> dict[Option, Cost]:
     changes: dict[Option, Cost] = {}
     built: set[tuple[str, Cost]] = set()
@@ -77,8 +76,7 @@ def _changes(
         refused = refusals(network, block, option)
         accepted = [conv for conv in block.convs if conv not in refused]
         if accepted:
-            parts = (_change(network, conv, option, sizes[conv]) for conv in accepted)
-            change = sum(parts, Cost())
+            change = operator(option.operator).change(network, block, shapes, **option.kwargs)
             # One operator at one cost is one network: two ratios may round to the same rank. And
             # where the input is hardly larger than the kernel an option may save nothing.
             is_cheaper = change.quantity("flops") < 0 and change.params < 0
@@ -86,13 +84,6 @@ def _changes(
                 built.add((option.operator, change))
                 changes[option] = change
     return changes
-
-
-def _change(network: fx.GraphModule, name: str, option: Option, size: Size) -> Cost:
-    conv = network.get_submodule(name)
-    assert isinstance(conv, nn.Conv2d)
-    after = operator(option.operator).count(conv, size, **option.kwargs)
-    return after - count_dense(conv, size)
 
 
 def _why_none(network: fx.GraphModule, block: Block, every: Sequence[Option]) -> str:
@@ -103,25 +94,27 @@ def _why_none(network: fx.GraphModule, block: Block, every: Sequence[Option]) ->
     return f"no operator fits ({listed})"
 
 
-def _input_sizes(network: fx.GraphModule, shape: tuple[int, int, int, int]) -> dict[str, Size]:
-    """Convolution name -> (H, W) of its input, from one pass in eval mode."""
-    sizes: dict[str, Size] = {}
-
-    def record(name: str, x: Tensor) -> None:
-        sizes[name] = (x.shape[-2], x.shape[-1])
-
-    handles = [
-        module.register_forward_pre_hook(lambda _, inputs, name=name: record(name, inputs[0]))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d)
-    ]
+def _shapes(network: fx.GraphModule, shape: tuple[int, int, int, int]) -> Shapes:
+    """The shape of every node's value in eval mode."""
     parameter = next(network.parameters())
+    recorder = _Recorder(network)
     training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
+            network.eval()
+            recorder.run(torch.zeros(shape, device=parameter.device, dtype=parameter.dtype))
     finally:
         network.train(training)
-        for handle in handles:
-            handle.remove()
-    return sizes
+    return recorder.shapes
+
+
+class _Recorder(fx.Interpreter):
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__(network)
+        self.shapes: dict[str, torch.Size] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n.name] = value.shape
+        return value

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pareconv.models.blocks import Block
 from pareconv.models.cutting import cut, cut_block, entry
 from pareconv.models.plan import Option
-from pareconv.models.rewriting import build, rebuilt
+from pareconv.models.rewriting import rebuild
 from pareconv.search.data.batches import batch_sizes
 from pareconv.search.data.views import Views
 from pareconv.search.imitation import relative_error
@@ -38,17 +38,10 @@ def apprentices(
     teacher: fx.GraphModule, wanted: Sequence[tuple[Block, Option]], sample: Tensor
 ) -> list[Apprentice]:
     """Untaught ones, their layers started from those they replace and fitted on the `sample`."""
-    replaced = {(block, option): rebuilt(teacher, block, option) for block, option in wanted}
-    by_conv: dict[str, list[Option]] = {}
-    for (_, option), convs in replaced.items():
-        for conv in convs:
-            by_conv.setdefault(conv, []).append(option)
-    layers = build(teacher, by_conv, sample)
     found = []
-    for (block, option), convs in replaced.items():
+    for (block, option), made in zip(wanted, rebuild(teacher, wanted, sample), strict=True):
         network = copy.deepcopy(cut_block(teacher, block))
-        for conv in convs:
-            network.set_submodule(conv, layers[conv, option])
+        made.apply(network)
         found.append(Apprentice(block, option, network.requires_grad_(True)))
     return found
 

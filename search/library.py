@@ -59,7 +59,8 @@ class _Learner:
     @property
     def is_moving(self) -> bool:
         """Whether more training may help; of whom it is not known yet, it may."""
-        return self.fell is None or self.fell >= _SETTLED
+        has_parameters = next(self.apprentice.network.parameters(), None) is not None
+        return has_parameters and (self.fell is None or self.fell >= _SETTLED)
 
     def is_hopeless_beside(self, other: "_Learner", factor: float) -> bool:
         """Whether the other costs no more, and this one's loss is more than `factor` times its."""

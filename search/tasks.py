@@ -1,7 +1,6 @@
 """Tasks: what a child process can be asked to do, by name. JSON in, JSON out; each stands alone."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +38,7 @@ def _catalog(_payload: Json, _emit: Emit) -> Json:
     shown = ("name", "family", "source", "min_size", "default_size", "pretrained")
     return {
         "architectures": [{key: getattr(each, key) for key in shown} for each in architectures()],
-        "operators": [
-            {
-                "name": operator.name,
-                "summary": operator.summary,
-                "formula": operator.formula,
-                "source": operator.source,
-                "hyper": [asdict(hyper) for hyper in operator.hyper],
-            }
-            for operator in OPERATORS.values()
-        ],
+        "operators": [operator.describe() for operator in OPERATORS.values()],
         "methods": [method.describe() for method in METHODS.values()],
     }
 

@@ -2,43 +2,22 @@
 replaces.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from pareconv.models.blocks import Block
 from pareconv.models.convolutions.fitting import enough
+from pareconv.models.convolutions.operator import Operator, Rebuilt, Shapes, Step
 from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost
 from pareconv.models.plan import HyperValue, Option
 
 
-@dataclass(frozen=True, slots=True)
-class Hyper:
-    """One hyper-parameter of an operator: a ratio or count that means the same at every width.
-
-    `grid` holds the values that a search tries unless told otherwise.
-    """
-
-    name: str
-    low: HyperValue
-    high: HyperValue
-    grid: tuple[HyperValue, ...]
-    description: str
-
-    def refusal(self, value: HyperValue) -> str | None:
-        if isinstance(self.low, int) and not isinstance(value, int):
-            return f"{self.name}={value} is not a whole number"
-        if not self.low <= value <= self.high:
-            return f"{self.name}={value} is outside {self.low} to {self.high}"
-        return None
-
-
-class CheapConv(nn.Module):
+class CheapConv(nn.Module, Operator):
     """A module that stands where one dense `nn.Conv2d` stood: same input, same output shape,
     cheaper.
 
@@ -48,19 +27,35 @@ class CheapConv(nn.Module):
     source does. It is one leaf to torch.fx and exports as standard operators.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    formula: ClassVar[str]
-    source: ClassVar[str]
-    version: ClassVar[int] = 1  # raised when the same weights would no longer mean the same
-    hyper: ClassVar[tuple[Hyper, ...]] = ()
+    @classmethod
+    def refusals(cls, network: fx.GraphModule, block: Block, **hyper: HyperValue) -> dict[str, str]:
+        reasons = {name: cls.refusal(_conv(network, name), **hyper) for name in block.convs}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     @classmethod
-    def options(cls) -> Iterator[Option]:
-        """Every combination of the hyper-parameters' grids."""
-        for values in product(*(hyper.grid for hyper in cls.hyper)):
-            names = (hyper.name for hyper in cls.hyper)
-            yield Option.of(cls.name, **dict(zip(names, values, strict=True)))
+    def steps(cls, network: fx.GraphModule, block: Block, **hyper: HyperValue) -> Sequence[Step]:
+        refused = cls.refusals(network, block, **hyper)
+
+        def made(name: str, inputs: Tensor | None) -> Rebuilt:
+            return Rebuilt({name: cls.from_conv(_conv(network, name), inputs, **hyper)})
+
+        return [
+            Step(read, partial(made, name))
+            for name, read in zip(block.convs, block.reads, strict=True)
+            if name not in refused
+        ]
+
+    @classmethod
+    def change(
+        cls, network: fx.GraphModule, block: Block, shapes: Shapes, **hyper: HyperValue
+    ) -> Cost:
+        refused, total = cls.refusals(network, block, **hyper), Cost()
+        for name, read in zip(block.convs, block.reads, strict=True):
+            if name not in refused:
+                conv, (height, width) = _conv(network, name), shapes[read][-2:]
+                total += cls.count(conv, (height, width), **hyper)
+                total -= count_dense(conv, (height, width))
+        return total
 
     @classmethod
     def refusal(cls, conv: nn.Conv2d, **hyper: HyperValue) -> str | None:
@@ -91,8 +86,7 @@ class CheapConv(nn.Module):
     @classmethod
     def count(cls, conv: nn.Conv2d, size: tuple[int, int], **hyper: HyperValue) -> Cost:
         """Cost of the operator in place of `conv` on one input of `size` (H, W), in pixels."""
-        # mypy takes the class for an instance, whose __hash__ torch declares otherwise.
-        return _count(cls, _signature(conv), size, tuple(hyper.items()))  # type: ignore[arg-type]
+        return _count(cls, _signature(conv), size, tuple(hyper.items()))
 
     def __init__(self, conv: nn.Conv2d, **hyper: HyperValue) -> None:
         super().__init__()
@@ -107,15 +101,6 @@ class CheapConv(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def _refuse_hyper(cls, hyper: dict[str, HyperValue]) -> str | None:
-        names = [known.name for known in cls.hyper]
-        if sorted(hyper) != sorted(names):
-            wanted = ", ".join(names) or "none"
-            return f"takes the hyper-parameters {wanted}, got {', '.join(hyper) or 'none'}"
-        reasons = (known.refusal(hyper[known.name]) for known in cls.hyper)
-        return next(filter(None, reasons), None)
-
-    @classmethod
     def _refuse_cost(cls, conv: nn.Conv2d, hyper: dict[str, HyperValue]) -> str | None:
         size = _nominal_size(conv)
         before = count_dense(conv, size)
@@ -127,6 +112,12 @@ class CheapConv(nn.Module):
             if new >= old:
                 return f"not cheaper: {new:,} {what} in place of {old:,}"
         return None
+
+
+def _conv(network: fx.GraphModule, name: str) -> nn.Conv2d:
+    conv = network.get_submodule(name)
+    assert isinstance(conv, nn.Conv2d)  # blocks hold nothing else
+    return conv
 
 
 def count_dense(conv: nn.Conv2d, size: tuple[int, int]) -> Cost:

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from pareconv.models.convolutions.base import Hyper
 from pareconv.models.convolutions.group_pointwise import GroupPointwise
+from pareconv.models.convolutions.operator import Hyper
 
 
 class Depthwise(GroupPointwise):

@@ -99,6 +99,12 @@ def ridge(design: Tensor, target: Tensor) -> Tensor:
 
 def enough(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
     """As many of the images `inputs` [N, Ci, H, W] of `conv` as a fit of any part of it needs."""
-    positions = conv(inputs[:1])[0, 0].numel()
+    return inputs[: images_for(conv, conv(inputs[:1]))]
+
+
+def images_for(conv: nn.Conv2d, output: Tensor) -> int:
+    """How many images a fit of any part of `conv` needs, from its `output` [1, Co, Ho, Wo] for
+    one.
+    """
     wanted = max(_LEAST_POSITIONS, _POSITIONS_PER_FEATURE * conv.weight[0].numel())
-    return inputs[: -(-wanted // positions)]
+    return -(-wanted // output[0, 0].numel())

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from pareconv.models.convolutions.base import CheapConv, Hyper
+from pareconv.models.convolutions.base import CheapConv
 from pareconv.models.convolutions.fitting import fit_depthwise
 from pareconv.models.convolutions.geometry import spatial_like
+from pareconv.models.convolutions.operator import Hyper
 from pareconv.models.plan import HyperValue
 
 

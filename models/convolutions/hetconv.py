@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
-from pareconv.models.convolutions.base import CheapConv, Hyper
+from pareconv.models.convolutions.base import CheapConv
 from pareconv.models.convolutions.centre import CentreConv
 from pareconv.models.convolutions.fitting import fit_conv
 from pareconv.models.convolutions.geometry import spatial_like
+from pareconv.models.convolutions.operator import Hyper
 from pareconv.models.plan import HyperValue
 
 

@@ -2,9 +2,10 @@
 
 from torch import Tensor, nn
 
-from pareconv.models.convolutions.base import CheapConv, Hyper
+from pareconv.models.convolutions.base import CheapConv
 from pareconv.models.convolutions.fitting import fit_conv, patches, truncated
 from pareconv.models.convolutions.geometry import pair
+from pareconv.models.convolutions.operator import Hyper
 from pareconv.models.plan import HyperValue
 
 

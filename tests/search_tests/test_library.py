@@ -5,17 +5,24 @@ import torch
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.registry import OPERATORS
+from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.errors import PlanError
-from pareconv.models.plan import KEEP, Option
+from pareconv.models.graph import canonical
+from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.space import Scope, find_space
+from pareconv.models.teachers.architectures import architecture
 from pareconv.search import library as module
 from pareconv.search.blockwise import apprentices
 from pareconv.search.checkpoints import read_weights
 from pareconv.search.data.batches import normalize
 from pareconv.search.library import LibraryBuilder
+from pareconv.search.resolving import resolve
 from pareconv.search.scoring import Score, measure_losses
+from pareconv.search.spec import JobSpec
+from pareconv.search.trial import assemble
 from pareconv.search.wanted import DIVERGED, Wanted
+from pareconv.search.workbench import lay_out
 from pareconv.storage.files import FileStore
 
 SCOPE = Scope(["svd", "ghost", "depthwise", "pointwise"])
@@ -153,6 +160,33 @@ def test_without_rungs_closed_forms_are_scored_as_they_are(build):
     assert all((entry["rungs"], entry["images"]) == (0, 0) for entry in entries)
     assert sum(entry["score"] is not None for entry in entries) > len(entries) / 2
     assert built.compute > 0
+
+
+def test_a_block_that_is_gone_is_scored_and_has_nothing_to_learn(digits, files):
+    """`drop` leaves no weights, `slim` does; a plan of both is put together from their entries."""
+    spec = {
+        "teacher": {"architecture": "cifar_resnet8"},
+        "dataset": {"source": "digits", "image_size": 8},
+        "budget": {"flops": "50%"},
+        "library": RECIPE | {"rungs": 2},
+        "device": "cpu",
+    }
+    teacher = canonical(architecture("cifar_resnet8").build(10))
+    bench = lay_out(resolve(JobSpec.model_validate(spec), digits), teacher, digits)
+    table = find_space(bench.teacher, (1, 3, 8, 8), Scope(["drop", "slim"])).table
+    built = Built()
+    wanted = [Wanted("layer1.0", "drop"), Wanted("layer2.0", "slim(ratio=0.5)")]
+    LibraryBuilder(bench, table, files, built.events.append).build(wanted)
+    dropped, slimmed = (built.entries[each.block, each.option] for each in wanted)
+    assert (dropped["rungs"], dropped["images"], dropped["settled"]) == (0, 0, True)
+    assert dropped["score"] > 0
+    assert slimmed["rungs"] >= 1
+    plan = Plan({each.block: Option.parse(each.option) for each in wanted})
+    weights = {each.block: built.entries[each.block, each.option]["weights"] for each in wanted}
+    student, _ = assemble(bench, plan, weights, files)
+    assert count(student, 1, 3, 8, 8) == table.cost(plan)
+    taught = read_weights(slimmed["weights"], files)["layer2.0.conv1.weight"]
+    assert torch.equal(student.get_parameter("layer2.0.conv1.weight"), taught)
 
 
 def test_what_is_learnt_and_scored_does_not_depend_on_what_else_is_built(build):
