@@ -8,9 +8,10 @@ element-wise operations and copies count nothing.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -22,6 +23,14 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
 
 
+@runtime_checkable
+class Adding(Protocol):
+    """A module that adds where others multiply, which fvcore does not count."""
+
+    def additions(self, output: Tensor) -> int:
+        """How many it took to compute `output` for one image."""
+
+
 def count(module: nn.Module, *shape: int) -> Cost:
     """Cost of `module` in eval mode on one input of `shape` (1, C, H, W).
 
@@ -31,15 +40,31 @@ def count(module: nn.Module, *shape: int) -> Cost:
     return Cost(
         flops=sum(flops_by_operator(module, *shape).values()),
         params=sum(parameter.numel() for parameter in module.parameters()),
+        adds=_additions(module, *shape),
     )
+
+
+def _additions(module: nn.Module, *shape: int) -> int:
+    found: list[int] = []
+    adders = [part for part in module.modules() if isinstance(part, Adding)]
+    if not adders:
+        return 0
+    hooks = [
+        adder.register_forward_hook(lambda part, _, out: found.append(part.additions(out)))
+        for adder in adders
+    ]
+    with _evaluating(module), torch.no_grad():
+        module(_zeros(module, shape))
+    for hook in hooks:
+        hook.remove()
+    return sum(found)
 
 
 def flops_by_operator(module: nn.Module, *shape: int) -> dict[str, int]:
     """FLOPs of `module` for one input of `shape`, split by operator (`conv`, `batch_norm`,
     `linear`, ...).
     """
-    parameter = next(module.parameters(), torch.empty(0))
-    x = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
+    x = _zeros(module, shape)
     with (
         # A counter of what is spent, say, would hide the operators from the tracer: all cost 0.
         _disable_current_modes(),
@@ -51,6 +76,11 @@ def flops_by_operator(module: nn.Module, *shape: int) -> dict[str, int]:
         analysis = FlopCountAnalysis(module, x)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         return {operator: int(flops) for operator, flops in analysis.by_operator().items()}
+
+
+def _zeros(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    parameter = next(module.parameters(), torch.empty(0))
+    return torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
 
 
 def multiply_adds(counter: FlopCounterMode) -> int:

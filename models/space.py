@@ -12,18 +12,25 @@ from torch import Tensor, fx
 
 from pareconv.models.blocks import Block, Granularity, LeftOut, find_blocks, find_left_out
 from pareconv.models.convolutions.operator import Shapes
-from pareconv.models.convolutions.registry import operator, options
+from pareconv.models.convolutions.registry import SAVING, operator, options
 from pareconv.models.cost import count
-from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.cost_table import Cost, CostTable, Quantity
 from pareconv.models.plan import KEEP, Option
 from pareconv.models.rewriting import refusals
+
+# Options of a block are alike whose costs differ by at most so much of its greatest saving.
+_ALIKE, _MOST_ALIKE = 0.05, 3
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which part of the space is asked for. Patterns are shell patterns on block names."""
+    """Which part of the space is asked for. Patterns are shell patterns on block names.
 
-    operators: Sequence[str]
+    Without `operators` it is `auto`: all that save FLOPs and parameters, and of each block the
+    options spread over the range of cost, a few of about the same one.
+    """
+
+    operators: Sequence[str] | None = None
     granularity: Granularity = "block"
     include: Sequence[str] | None = None
     exclude: Sequence[str] | None = None
@@ -52,13 +59,15 @@ def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope:
     replaces.
     """
     shapes = _shapes(network, shape)
-    every = options(scope.operators)
+    every = options(SAVING if scope.operators is None else scope.operators)
     left_out = find_left_out(network)
     blocks: list[Block] = []
     changes: dict[str, dict[Option, Cost]] = {}
     for block in find_blocks(network, scope.granularity):
         reason = scope.refusal(block.name)
         fitting = {} if reason else _changes(network, block, every, shapes)
+        if scope.operators is None:
+            fitting = _spread(fitting)
         if fitting:
             blocks.append(block)
             changes[block.name] = {KEEP: Cost(), **fitting}
@@ -76,14 +85,37 @@ def _changes(
         refused = refusals(network, block, option)
         accepted = [conv for conv in block.convs if conv not in refused]
         if accepted:
-            change = operator(option.operator).change(network, block, shapes, **option.kwargs)
+            found = operator(option.operator)
+            change = found.change(network, block, shapes, **option.kwargs)
             # One operator at one cost is one network: two ratios may round to the same rank. And
             # where the input is hardly larger than the kernel an option may save nothing.
             is_cheaper = change.quantity("flops") < 0 and change.params < 0
-            if is_cheaper and (option.operator, change) not in built:
+            is_wanted = is_cheaper or not found.saves
+            if is_wanted and (option.operator, change) not in built:
                 built.add((option.operator, change))
                 changes[option] = change
     return changes
+
+
+def _spread(changes: dict[Option, Cost]) -> dict[Option, Cost]:
+    """The cheapest, and those that are not crowded by options before them of about their cost."""
+    if not changes:
+        return {}
+    quantities: tuple[Quantity, ...] = "flops", "params"
+    cheapest = {
+        name: min(changes, key=lambda option, name=name: changes[option].quantity(name))  # type: ignore[misc]
+        for name in quantities
+    }
+    near = {name: -_ALIKE * changes[cheapest[name]].quantity(name) for name in quantities}
+    kept = set(cheapest.values())
+    for option, change in changes.items():
+        apart = (change - changes[other] for other in kept)
+        alike = sum(
+            all(abs(each.quantity(name)) <= near[name] for name in quantities) for each in apart
+        )
+        if alike < _MOST_ALIKE:
+            kept.add(option)
+    return {option: change for option, change in changes.items() if option in kept}
 
 
 def _why_none(network: fx.GraphModule, block: Block, every: Sequence[Option]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from pareconv.models.convolutions.registry import OPERATORS, operator
+from pareconv.models.convolutions.registry import operator
 from pareconv.models.cost import flops_by_operator
 from pareconv.models.cost_table import Quantity
 from pareconv.models.errors import ModelError
@@ -155,7 +155,7 @@ def _check_classes(spec: JobSpec, data: Contents) -> None:
 
 
 def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
-    names = sorted(OPERATORS) if spec.search.operators == "auto" else spec.search.operators
+    names = None if spec.search.operators == "auto" else spec.search.operators
     scope = Scope(names, spec.search.granularity, spec.search.include, spec.search.exclude)
     with blaming("teacher.architecture"):
         space = find_space(network, (1, 3, data.image_size, data.image_size), scope)

@@ -244,7 +244,7 @@ class LibraryBuilder:
     def _ratio(self, learners: list[_Learner]) -> float:
         """Forward passes of the teacher that one image through each of them is worth."""
         total = self._table.teacher.flops
-        return sum(each.share + each.change.flops / total for each in learners)
+        return sum(each.share + each.change.quantity("flops") / total for each in learners)
 
     def _share_until(self, node: str) -> float:
         """Share of the teacher's FLOPs that computing the value of `node` takes."""

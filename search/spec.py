@@ -193,7 +193,9 @@ class Search(Spec):
 
     trials: int = Field(60, ge=1, le=100_000, description="candidates to try")
     operators: list[str] | Auto = Field(
-        "auto", description="operators that may replace a convolution; names from GET /operators"
+        "auto",
+        description="operators that may rebuild a block; names from GET /operators. `auto` takes, "
+        "per block, those that save FLOPs and parameters, spread over the range of cost",
     )
     granularity: Literal["block", "conv"] = Field(
         "block", description="what one choice covers: a whole block or one convolution"

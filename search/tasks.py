@@ -38,7 +38,7 @@ def _catalog(_payload: Json, _emit: Emit) -> Json:
     shown = ("name", "family", "source", "min_size", "default_size", "pretrained")
     return {
         "architectures": [{key: getattr(each, key) for key in shown} for each in architectures()],
-        "operators": [operator.describe() for operator in OPERATORS.values()],
+        "operators": [OPERATORS[name].describe() for name in sorted(OPERATORS)],
         "methods": [method.describe() for method in METHODS.values()],
     }
 

@@ -32,25 +32,30 @@ class ArchitectureView(BaseModel):
 
 
 class HyperView(BaseModel):
-    """A hyper-parameter of an operator: its bounds, and the values that a search tries."""
+    """A hyper-parameter of an operator: its bounds, the values that a search tries, and what it is
+    where it is not given; null where it must be.
+    """
 
     name: str
     low: _Number
     high: _Number
     grid: list[int | float]
     description: str
+    default: _Number
 
 
 class OperatorView(BaseModel):
-    """A cheap convolution that may replace a dense one."""
+    """A way to make a block cheaper."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
                 "name": "svd",
                 "summary": "a k x 1 convolution, then a 1 x k one",
-                "formula": "r k (c_in + c_out)",
+                "formula": "k x 1 Ci -> R, 1 x k R -> Co",
+                "cost": "params R*k*(Ci+Co)",
                 "source": "arXiv:1405.3866",
+                "when": "The first choice from half to a quarter of the cost.",
                 "hyper": [
                     {
                         "name": "ratio",
@@ -58,6 +63,7 @@ class OperatorView(BaseModel):
                         "high": 1.0,
                         "grid": [0.25, 0.5],
                         "description": "rank, as a share of the full one",
+                        "default": None,
                     }
                 ],
             }
@@ -66,8 +72,10 @@ class OperatorView(BaseModel):
 
     name: str
     summary: str
-    formula: str
+    formula: str = Field(description="what it computes")
+    cost: str = Field(description="parameters and multiply-adds, without biases")
     source: str
+    when: str = Field(description="to use it")
     hyper: list[HyperView]
 
 

@@ -177,11 +177,13 @@ def section(document: str, title: str) -> str:
 def test_every_operator_is_documented(name: str) -> None:
     operator, written = OPERATORS[name], section("docs/operators.md", name)
     assert f"| formula | `{operator.formula}` |" in written
+    assert f"| cost | `{operator.cost}` |" in written
+    assert f"| when | {operator.when} |" in written
     assert f"| source | {operator.source} |" in written
     for hyper in operator.hyper:
         bounds = f"{hyper.low} to {hyper.high}"
         tried = f"the search tries {', '.join(map(str, hyper.grid))}"
-        assert re.search(rf"`{hyper.name}`[^;|]*, {bounds}; {tried} ", written)
+        assert re.search(rf"`{hyper.name}`[^;|]*, {bounds}; {tried}[ ;]", written)
     assert ("hyper-parameters | none" in written) == (not operator.hyper)
 
 
@@ -198,4 +200,4 @@ def test_every_method_is_documented(name: str) -> None:
 
 def test_nothing_is_documented_that_is_not_registered() -> None:
     titles = re.findall(r"^## `(\w+)`$", text_of("docs/operators.md"), re.MULTILINE)
-    assert titles == [*OPERATORS, *METHODS]
+    assert titles == [*sorted(OPERATORS), *METHODS]

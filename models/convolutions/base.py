@@ -65,7 +65,9 @@ class CheapConv(nn.Module, Operator):
         if isinstance(conv.padding, str):  # left by resolve_padding: an even kernel
             return f"padding={conv.padding!r} pads unevenly, which fvcore does not count"
         return (
-            cls._refuse_hyper(hyper) or cls._refusal(conv, **hyper) or cls._refuse_cost(conv, hyper)
+            cls._refuse_hyper(hyper)
+            or cls._refusal(conv, **hyper)
+            or (cls._refuse_cost(conv, hyper) if cls.saves else None)
         )
 
     @classmethod

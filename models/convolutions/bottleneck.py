@@ -1,13 +1,15 @@
 """Bottleneck: squeeze the channels, convolve, expand again."""
 
-import torch
 from torch import Tensor, nn
 
 from pareconv.models.convolutions.base import CheapConv
-from pareconv.models.convolutions.fitting import fit_conv
+from pareconv.models.convolutions.fitting import fit_conv, settled
 from pareconv.models.convolutions.geometry import spatial_like
 from pareconv.models.convolutions.operator import Hyper
+from pareconv.models.convolutions.tucker import factors
 from pareconv.models.plan import HyperValue
+
+_LIFT = 3.0  # standard deviations by which a batch norm starts above the bend of its ReLU
 
 
 class Bottleneck(CheapConv):
@@ -21,11 +23,16 @@ class Bottleneck(CheapConv):
 
     name = "bottleneck"
     summary = "1x1 down, k x k at reduced width, 1x1 up, with batch norms and ReLUs between"
-    formula = (
+    formula = "1x1 Ci -> m, BN, ReLU, k x k m -> m, BN, ReLU, 1x1 m -> Co"
+    cost = (
         "m = floor(Co/b); params Ci*m + m^2*k^2 + m*Co + 4*m; "
         "multiply-adds Ci*m*H*W + (m^2*k^2 + m*Co)*Ho*Wo, and 2*m*(H*W + Ho*Wo) of batch norm"
     )
     source = "Crowley et al. 2018 (Moonshine); He et al. 2016, arXiv 1512.03385"
+    when = (
+        "Wide layers, and a finish long enough for its own batch norms; otherwise tucker "
+        "starts closer."
+    )
     hyper = (Hyper("reduction", 2, 64, (2, 4), "b: how many times narrower than Co the middle is"),)
 
     def __init__(self, conv: nn.Conv2d, *, reduction: int) -> None:
@@ -51,13 +58,10 @@ class Bottleneck(CheapConv):
 
     def _imitate(self, conv: nn.Conv2d, inputs: Tensor | None) -> None:
         width = self.down.out_channels
-        weight = conv.weight.float()
-        into = _leading(weight.transpose(0, 1).flatten(1), width)
-        out = _leading(weight.flatten(1), width)
-        core = torch.einsum("oihw,or,is->rshw", weight, out, into)
-        self.down.weight[:] = into.T[:, :, None, None]
-        self.spatial.weight[:, : core.shape[1]] = core
-        self.up.weight[:] = out[:, :, None, None]
+        into, core, out = factors(conv, width, width, inputs)
+        self.down.weight.copy_(into[:, :, None, None])
+        self.spatial.weight.copy_(core)
+        self.up.weight.copy_(out[:, :, None, None])
         if conv.bias is not None and self.up.bias is not None:
             self.up.bias.copy_(conv.bias)
         if inputs is not None:
@@ -65,23 +69,13 @@ class Bottleneck(CheapConv):
 
     def _measured(self, inputs: Tensor) -> Tensor:
         """Input of the last 1x1, after both batch norms took their statistics from `inputs`."""
-        hidden = inputs
-        for conv, bn in ((self.down, self.bn1), (self.spatial, self.bn2)):
-            hidden = conv(hidden)
-            variance, mean = torch.var_mean(hidden, dim=(0, 2, 3), correction=0)
-            bn.running_mean.copy_(mean)  # type: ignore[union-attr]
-            bn.running_var.copy_(variance)  # type: ignore[union-attr]
-            hidden = bn.eval()(hidden).relu()
-        return hidden
+        for norm in (self.bn1, self.bn2):
+            norm.bias.fill_(_LIFT)
+        hidden = settled(self.bn1, self.down(inputs)).relu()
+        return settled(self.bn2, self.spatial(hidden)).relu()
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.bn1(self.down(x)).relu()
         hidden = self.bn2(self.spatial(hidden)).relu()
         out: Tensor = self.up(hidden)
         return out
-
-
-def _leading(matrix: Tensor, count: int) -> Tensor:
-    """Leading left singular vectors, [rows, at most count], from the much smaller Gram matrix."""
-    vectors: Tensor = torch.linalg.eigh(matrix @ matrix.T).eigenvectors
-    return vectors.flip(1)[:, :count]

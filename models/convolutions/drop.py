@@ -22,8 +22,10 @@ class Drop(BlockOperator):
 
     name = "drop"
     summary = "the block's shortcut alone: costs nothing"
-    formula = "params 0; multiply-adds 0"
+    formula = "act(x + f(x)) -> act(x)"
+    cost = "params 0; multiply-adds 0"
     source = "Veit et al. 2016, arXiv 1605.06431"
+    when = "Deep residual networks and tight budgets: the cheapest option there is."
 
     @classmethod
     def _refusal(cls, network: fx.GraphModule, block: Block, **hyper: HyperValue) -> str | None:

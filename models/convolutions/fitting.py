@@ -12,34 +12,33 @@ _RIDGE = 1e-3
 
 
 def fit_conv(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
-    """Move a dense `layer` to the least-squares solution of `layer(features) = target`, in place.
+    """Move `layer` to the least-squares solution of `layer(features) = target`, in place.
 
-    `features` [N, F, H, W], `target` [N, O, Ho, Wo] = shape of `layer(features)`. The correction to
-    the present weights is what is penalised (ridge), so that a small sample leaves them nearly as
-    they are.
+    `features` [N, F, H, W], `target` [N, O, Ho, Wo] = shape of `layer(features)`; each group of
+    channels is solved on its own. The correction to the present weights is what is penalised
+    (ridge), so that a small sample leaves them nearly as they are.
     """
-    kernel_features = layer.weight[0].numel()
-    design = patches(layer, features)  # [Q, F*kh*kw]
+    groups, seen = layer.groups, layer.weight[0].numel()
+    design = patches(layer, features).view(-1, groups, seen).transpose(0, 1)  # [g, Q, seen]
     residual = (target - layer(features)).permute(0, 2, 3, 1).flatten(0, 2)  # [Q, O]
+    residual = residual.view(len(residual), groups, -1).transpose(0, 1)  # [g, Q, O/g]
     if layer.bias is not None:
-        design = torch.cat([design, design.new_ones(len(design), 1)], dim=1)
-    correction = ridge(design, residual).T.to(layer.weight.dtype)  # [O, F*kh*kw (+1)]
-    layer.weight += correction[:, :kernel_features].reshape_as(layer.weight)
+        design = torch.cat([design, design.new_ones(*design.shape[:2], 1)], dim=2)
+    correction = ridge(design, residual).mT.flatten(0, 1).to(layer.weight.dtype)  # [O, seen (+1)]
+    layer.weight += correction[:, :seen].reshape_as(layer.weight)
     if layer.bias is not None:
         layer.bias += correction[:, -1]
 
 
-def fit_depthwise(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
-    """The same for a `layer` with one input channel per group: every output channel on its own."""
-    taps = layer.weight[0].numel()
-    design = patches(layer, features).view(-1, layer.in_channels, taps).transpose(0, 1)
-    design = design.repeat_interleave(
-        layer.out_channels // layer.in_channels, dim=0
-    )  # [O, Q, taps]
-    residual = (target - layer(features)).transpose(0, 1).flatten(1).unsqueeze(2)  # [O, Q, 1]
-    layer.weight += (
-        ridge(design, residual).squeeze(2).reshape_as(layer.weight).to(layer.weight.dtype)
-    )
+def settled(norm: nn.BatchNorm2d, features: Tensor) -> Tensor:
+    """Give `norm` the statistics of `features` [N, C, H, W], and return what it then makes of
+    them.
+    """
+    variance, mean = torch.var_mean(features, dim=(0, 2, 3), correction=0)
+    norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+    norm.running_var.copy_(variance)  # type: ignore[union-attr]
+    out: Tensor = norm.eval()(features)
+    return out
 
 
 def truncated(kernel: Tensor, rank: int, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -50,7 +49,7 @@ def truncated(kernel: Tensor, rank: int, inputs: Tensor | None = None) -> tuple[
     if inputs is None:
         left, scale, right = torch.linalg.svd(kernel, full_matrices=False)
     else:
-        root, inverse = _roots(inputs)
+        root, inverse = roots(inputs)
         left, scale, right = torch.linalg.svd(kernel.double() @ root, full_matrices=False)
         right = right @ inverse
     share = scale[..., :rank].sqrt()
@@ -59,7 +58,13 @@ def truncated(kernel: Tensor, rank: int, inputs: Tensor | None = None) -> tuple[
     return left.to(kernel.dtype), right.to(kernel.dtype)
 
 
-def _roots(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def leading(matrix: Tensor, count: int) -> Tensor:
+    """Leading left singular vectors, [rows, at most count], from the much smaller Gram matrix."""
+    vectors: Tensor = torch.linalg.eigh(matrix @ matrix.T).eigenvectors
+    return vectors.flip(1)[:, :count]
+
+
+def roots(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """The symmetric square root of the inputs' second moments [..., F, F], and its inverse."""
     inputs = inputs.double()
     moments = inputs.mT @ inputs / inputs.shape[-2]

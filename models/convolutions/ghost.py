@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pareconv.models.convolutions.base import CheapConv
-from pareconv.models.convolutions.fitting import fit_depthwise
+from pareconv.models.convolutions.fitting import fit_conv
 from pareconv.models.convolutions.geometry import spatial_like
 from pareconv.models.convolutions.operator import Hyper
 from pareconv.models.plan import HyperValue
@@ -22,8 +22,10 @@ class Ghost(CheapConv):
 
     name = "ghost"
     summary = "part of the outputs computed, the rest derived from them by depthwise filters"
-    formula = "params Ci*m*k^2 + (s-1)*m*9 with m = ceil(Co/s); multiply-adds the same times Ho*Wo"
+    formula = "k x k Ci -> m, 3x3 depthwise m -> Co - m, side by side"
+    cost = "params Ci*m*k^2 + (s-1)*m*9 with m = ceil(Co/s); multiply-adds the same times Ho*Wo"
     source = "Han et al. 2020, arXiv 1911.11907"
+    when = "Half of the cost where outputs resemble each other; networks trained with it."
     hyper = (Hyper("ratio", 2, 64, (2, 4), "s: outputs per primary output"),)
 
     def __init__(self, conv: nn.Conv2d, *, ratio: int) -> None:
@@ -66,7 +68,7 @@ class Ghost(CheapConv):
             ghosts = torch.cat(
                 [ghosts, ghosts.new_zeros(len(ghosts), unused, *ghosts.shape[2:])], 1
             )
-        fit_depthwise(self.cheap, primary, ghosts)
+        fit_conv(self.cheap, primary, ghosts)
 
     def forward(self, x: Tensor) -> Tensor:
         primary = self.primary(x)

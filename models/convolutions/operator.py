@@ -24,7 +24,8 @@ Shapes = Mapping[str, torch.Size]  # of the values of a network's nodes, for one
 class Hyper:
     """One hyper-parameter of an operator: a ratio or count that means the same at every width.
 
-    `grid` holds the values that a search tries unless told otherwise.
+    `grid` holds the values that a search tries unless told otherwise. One with a `default` need not
+    be given.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Hyper:
     high: HyperValue
     grid: tuple[HyperValue, ...]
     description: str
+    default: HyperValue | None = None
 
     def refusal(self, value: HyperValue) -> str | None:
         if isinstance(self.low, int) and not isinstance(value, int):
@@ -98,17 +100,23 @@ class Operator(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    formula: ClassVar[str]
+    formula: ClassVar[str]  # what it computes
+    cost: ClassVar[str]  # parameters without biases, and multiply-adds
     source: ClassVar[str]
+    when: ClassVar[str]  # to use it
     version: ClassVar[int] = 1  # raised when the same weights would no longer mean the same
     hyper: ClassVar[tuple[Hyper, ...]] = ()
+    saves: ClassVar[bool] = (
+        True  # whether it is refused where it costs no less, and found by `auto`
+    )
 
     @classmethod
     def options(cls) -> Iterator[Option]:
-        """Every combination of the hyper-parameters' grids."""
+        """Every combination of the hyper-parameters' grids, defaults left unsaid."""
         for values in product(*(hyper.grid for hyper in cls.hyper)):
-            names = (hyper.name for hyper in cls.hyper)
-            yield Option.of(cls.name, **dict(zip(names, values, strict=True)))
+            chosen = zip(cls.hyper, values, strict=True)
+            said = {hyper.name: value for hyper, value in chosen if value != hyper.default}
+            yield Option.of(cls.name, **said)
 
     @classmethod
     @abstractmethod
@@ -137,15 +145,18 @@ class Operator(ABC):
             "name": cls.name,
             "summary": cls.summary,
             "formula": cls.formula,
+            "cost": cls.cost,
             "source": cls.source,
+            "when": cls.when,
             "hyper": [asdict(hyper) for hyper in cls.hyper],
         }
 
     @classmethod
     def _refuse_hyper(cls, hyper: dict[str, HyperValue]) -> str | None:
-        names = [known.name for known in cls.hyper]
-        if sorted(hyper) != sorted(names):
-            wanted = ", ".join(names) or "none"
+        known = {each.name: each for each in cls.hyper}
+        missing = [name for name in known if name not in hyper and known[name].default is None]
+        if missing or not hyper.keys() <= known.keys():
+            wanted = ", ".join(known) or "none"
             return f"takes the hyper-parameters {wanted}, got {', '.join(hyper) or 'none'}"
-        reasons = (known.refusal(hyper[known.name]) for known in cls.hyper)
+        reasons = (known[name].refusal(value) for name, value in hyper.items())
         return next(filter(None, reasons), None)

@@ -17,8 +17,10 @@ class Pointwise(CheapConv):
 
     name = "pointwise"
     summary = "1x1 convolution: cheapest that still mixes channels; sees no neighbours"
-    formula = "params Ci*Co; multiply-adds Ci*Co*Ho*Wo"
+    formula = "1x1 Ci -> Co"
+    cost = "params Ci*Co; multiply-adds Ci*Co*Ho*Wo"
     source = "Lin et al. 2014, arXiv 1312.4400"
+    when = "Layers that hardly look at neighbours, often late ones: a ninth of the cost at 3x3."
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__(conv)

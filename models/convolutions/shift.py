@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pareconv.models.convolutions.base import CheapConv
 from pareconv.models.convolutions.fitting import fit_conv
 from pareconv.models.convolutions.geometry import pad_mode, pads_of
+from pareconv.models.convolutions.operator import Hyper
 from pareconv.models.plan import HyperValue
 
 
@@ -15,21 +16,36 @@ class Shift(CheapConv):
 
     The offsets are those of OD-cheap-convolution's kernel: of k*k taps, channel c reads tap c %
     (k*k), row by row, as long as a whole set of k*k channels is left; the remaining channels read
-    the centre (Xie et al. 2019, arXiv 1909.13063; Wu et al. 2018, arXiv 1711.08141). A shift is a
-    strided slice: it costs a copy.
+    the centre (Xie et al. 2019, arXiv 1909.13063). With `even=1` the channels are split into runs
+    of equal length instead, one for each tap, the remainder at the centre again (Wu et al. 2018,
+    arXiv 1711.08141). A shift is a strided slice: it costs a copy.
     """
 
     name = "shift"
     summary = "parameter-free spatial shift, then 1x1: as cheap as a 1x1, but sees its neighbours"
-    formula = "params Ci*Co; multiply-adds Ci*Co*Ho*Wo"
+    formula = "each channel moved by one tap of the window, then 1x1 Ci -> Co"
+    cost = "params Ci*Co; multiply-adds Ci*Co*Ho*Wo"
     source = "Wu et al. 2018, arXiv 1711.08141; assignment of Xie et al. 2019, arXiv 1909.13063"
+    when = "As cheap as pointwise where neighbours matter; wants training."
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    hyper = (
+        Hyper(
+            "even",
+            0,
+            1,
+            (0,),
+            "1 gives each tap a run of channels, 0 deals the channels out by turns",
+            default=0,
+        ),
+    )
+
+    def __init__(self, conv: nn.Conv2d, *, even: int = 0) -> None:
         super().__init__(conv)
         self.kernel_size, self.stride, self.dilation = conv.kernel_size, conv.stride, conv.dilation
         self.pads, self.mode = pads_of(conv), pad_mode(conv)
         self.taps = conv.kernel_size[0] * conv.kernel_size[1]
         self.shifted = conv.in_channels // self.taps * self.taps
+        self.even = bool(even)
         self.pointwise = nn.Conv2d(
             conv.in_channels, conv.out_channels, 1, bias=conv.bias is not None
         )
@@ -44,8 +60,9 @@ class Shift(CheapConv):
         return None
 
     def _imitate(self, conv: nn.Conv2d, inputs: Tensor | None) -> None:
-        order = [c for tap in range(self.taps) for c in range(tap, self.shifted, self.taps)]
-        order += range(self.shifted, conv.in_channels)
+        channels = list(range(conv.in_channels))
+        order = [c for tap in range(self.taps) for c in channels[self._channels(tap)]]
+        order += channels[self.shifted :]
         self.pointwise.weight.copy_(conv.weight.sum((2, 3), keepdim=True)[:, order])
         if conv.bias is not None and self.pointwise.bias is not None:
             self.pointwise.bias.copy_(conv.bias)
@@ -56,13 +73,20 @@ class Shift(CheapConv):
         """[N, C, H, W] -> [N, C, Ho, Wo], channels grouped by the tap that they read."""
         x = F.pad(x, self.pads, mode=self.mode) if any(self.pads) else x
         groups = [
-            self._tap(x[:, tap : self.shifted : self.taps], *divmod(tap, self.kernel_size[1]))
+            self._tap(x[:, self._channels(tap)], *divmod(tap, self.kernel_size[1]))
             for tap in range(self.taps)
         ]
         if self.shifted < x.shape[1]:
             centre = ((k - 1) // 2 for k in self.kernel_size)
             groups.append(self._tap(x[:, self.shifted :], *centre))
         return torch.cat(groups, dim=1)
+
+    def _channels(self, tap: int) -> slice:
+        """Those that read the tap of that number."""
+        if not self.even:
+            return slice(tap, self.shifted, self.taps)
+        run = self.shifted // self.taps
+        return slice(tap * run, (tap + 1) * run)
 
     def _tap(self, x: Tensor, row: int, column: int) -> Tensor:
         spans = (

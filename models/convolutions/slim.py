@@ -32,8 +32,13 @@ class Slim(BlockOperator):
 
     name = "slim"
     summary = "fewer inner channels, those kept that carry the block's output"
-    formula = "inner widths round(ratio*M): params and multiply-adds of the narrower block"
+    formula = "the block with inner widths of round(ratio*M)"
+    cost = "inner widths round(ratio*M): params and multiply-adds of the narrower block"
     source = "Bercovich et al. 2024, arXiv 2411.19146 (channel contribution)"
+    when = (
+        "Inverted and bottleneck blocks, whose inner width is most of their cost; deploys "
+        "without new layers."
+    )
     hyper = (
         Hyper("ratio", 0.01, 1.0, (0.25, 0.5, 0.75), "share of the inner channels that remains"),
     )

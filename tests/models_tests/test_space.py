@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from pareconv.models.convolutions.registry import OPERATORS
+from pareconv.models.blocks import find_blocks
+from pareconv.models.convolutions.registry import OPERATORS, SAVING
 from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.errors import PlanError
@@ -115,7 +116,7 @@ def test_a_mixed_plan_costs_what_fvcore_counts(network: fx.GraphModule) -> None:
 
 
 def test_the_least_and_the_greatest_are_reached(network: fx.GraphModule) -> None:
-    table = table_of(network, Scope(EVERYTHING))
+    table = table_of(network, Scope(SAVING))
     cheapest = Plan(
         {block: min(o, key=lambda k: o[k].params) for block, o in table.changes.items()}
     )
@@ -131,6 +132,44 @@ def test_operators_and_patterns_limit_the_space(network: fx.GraphModule) -> None
     assert set(space.table.changes["layer1.0"]) == {KEEP, Option("shift")}
     reasons = {left.name: left.reason for left in space.left_out}
     assert reasons == {"conv1": "not included by layer*", "layer3.0": "excluded by layer3.*"}
+
+
+def test_auto_spreads_its_options_over_the_range_of_cost(network: fx.GraphModule) -> None:
+    """Both ends of the range stay, and of options that cost about the same three at most."""
+    every = table_of(network, Scope(SAVING)).changes
+    chosen = table_of(network, Scope()).changes
+    assert chosen.keys() == every.keys()
+    for block, options in chosen.items():
+        assert options.items() <= every[block].items()
+        costs = sorted(change.flops for option, change in options.items() if option != KEEP)
+        all_costs = sorted(c.flops for option, c in every[block].items() if option != KEEP)
+        assert costs[0] == all_costs[0]
+        assert costs[-1] == all_costs[-1]
+        assert len({option.operator for option in options}) > 5
+        if block != "conv1":  # few operators take three input channels
+            assert len(options) < len(every[block])
+        fewest = min(change.params for change in options.values())
+        for change in options.values():
+            apart = [other - change for option, other in options.items() if option != KEEP]
+            alike = [
+                each
+                for each in apart
+                if abs(each.flops) < -0.02 * costs[0] and abs(each.params) < -0.02 * fewest
+            ]
+            assert len(alike) <= 3
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "regnet_x_400mf"])
+def test_networks_of_pointwise_convolutions_have_options_for_them(name: str) -> None:
+    found = canonical(architecture(name).build(10))
+    table = find_space(found, (1, 3, 64, 64), Scope()).table
+    blocks = [block for block in find_blocks(found, "block") if block.name in table.changes]
+    for block in blocks[1:]:  # the first is a 3x3 stem
+        operators = {option.operator for option in table.changes[block.name]}
+        assert {"svd", "shuffle_group"} <= operators, block
+        # A single convolution has no width of its own.
+        assert ("slim" in operators) == (len(block.convs) > 1), block
+    assert table.least("flops") < 0.5 * table.teacher.flops
 
 
 def test_a_block_that_nothing_fits_is_left_out_with_every_reason(network: fx.GraphModule) -> None:

@@ -61,10 +61,19 @@ CATALOG: dict[str, Any] = {
         {
             "name": "svd",
             "summary": "two thin convolutions",
-            "formula": "r k (a + b)",
+            "formula": "k x 1, then 1 x k",
+            "cost": "r k (a + b)",
             "source": "a paper",
+            "when": "always",
             "hyper": [
-                {"name": "ratio", "low": 0.0, "high": 1.0, "grid": [0.5], "description": "rank"}
+                {
+                    "name": "ratio",
+                    "low": 0.0,
+                    "high": 1.0,
+                    "grid": [0.5],
+                    "description": "rank",
+                    "default": None,
+                }
             ],
         }
     ],
