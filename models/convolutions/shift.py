@@ -76,7 +76,7 @@ class Shift(CheapConv):
             self._tap(x[:, self._channels(tap)], *divmod(tap, self.kernel_size[1]))
             for tap in range(self.taps)
         ]
-        if self.shifted < x.shape[1]:
+        if self.shifted < self.pointwise.in_channels:
             centre = ((k - 1) // 2 for k in self.kernel_size)
             groups.append(self._tap(x[:, self.shifted :], *centre))
         return torch.cat(groups, dim=1)
@@ -88,17 +88,11 @@ class Shift(CheapConv):
         run = self.shifted // self.taps
         return slice(tap * run, (tap + 1) * run)
 
-    def _tap(self, x: Tensor, row: int, column: int) -> Tensor:
-        spans = (
-            size - dilation * (kernel - 1)
-            for size, dilation, kernel in zip(
-                x.shape[-2:], self.dilation, self.kernel_size, strict=True
-            )
-        )
+    def _tap(self, x: Tensor, *tap: int) -> Tensor:
         rows, columns = (
-            slice(tap * dilation, tap * dilation + span, stride)
-            for tap, dilation, span, stride in zip(
-                (row, column), self.dilation, spans, self.stride, strict=True
+            slice(place * dilation, -(kernel - 1 - place) * dilation or None, stride)
+            for place, kernel, dilation, stride in zip(
+                tap, self.kernel_size, self.dilation, self.stride, strict=True
             )
         )
         return x[:, :, rows, columns]

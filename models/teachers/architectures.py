@@ -10,6 +10,7 @@ from torchvision import models
 
 from pareconv.models.errors import UnknownArchitecture
 from pareconv.models.teachers.cifar_mobilenet import cifar_mobilenet_v2
+from pareconv.models.teachers.cifar_od_resnet import CifarOdResNet, ShiftTaps, Spatial, grouped
 from pareconv.models.teachers.cifar_resnet import CifarResNet, Shortcut
 from pareconv.models.teachers.cifar_vgg import CifarVgg16
 from pareconv.models.teachers.cifar_wrn import CifarWideResNet
@@ -77,6 +78,18 @@ def _cifar_resnets() -> Iterator[Architecture]:
             )
 
 
+def _cifar_od_resnets() -> Iterator[Architecture]:
+    cheap: dict[str, Spatial] = {"shift": ShiftTaps, "depthwise": grouped}
+    cheap |= {f"group{groups}": partial(grouped, groups=groups) for groups in (2, 4, 8, 16)}
+    for name, spatial in cheap.items():
+        yield Architecture(
+            name=f"cifar_od_resnet56_{name}",
+            family="cifar_od_resnet",
+            source="arXiv 1909.13063, as its code has it",
+            build=partial(CifarOdResNet, 56, spatial=spatial),
+        )
+
+
 def _other_cifar_networks() -> Iterator[Architecture]:
     yield Architecture(
         name="cifar_vgg16_bn", family="cifar_vgg", source=VGG, build=CifarVgg16, min_size=32
@@ -127,4 +140,6 @@ def _by_name(*groups: Iterator[Architecture]) -> dict[str, Architecture]:
     return known
 
 
-ARCHITECTURES = _by_name(_cifar_resnets(), _other_cifar_networks(), _torchvision_networks())
+ARCHITECTURES = _by_name(
+    _cifar_resnets(), _cifar_od_resnets(), _other_cifar_networks(), _torchvision_networks()
+)

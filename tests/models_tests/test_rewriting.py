@@ -10,7 +10,7 @@ from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.base import CheapConv
 from pareconv.models.errors import PlanError
 from pareconv.models.graph import canonical
-from pareconv.models.plan import Plan
+from pareconv.models.plan import Option, Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.teachers.architectures import architecture
 
@@ -84,6 +84,30 @@ def test_a_block_is_rebuilt_where_it_can_be() -> None:
     student = rewrite(network, Plan.from_json({"layer2.0": "shift"}))
     replaced = [name for name, module in student.named_modules() if isinstance(module, CheapConv)]
     assert replaced == ["layer2.0.conv1", "layer2.0.conv2"]
+
+
+@pytest.mark.parametrize(
+    ("option", "millions"),
+    [
+        ("shift", 0.102),
+        ("depthwise", 0.120),
+        ("group_pointwise(groups=2)", 0.520),
+        ("group_pointwise(groups=4)", 0.311),
+        ("group_pointwise(groups=8)", 0.207),
+        ("group_pointwise(groups=16)", 0.154),
+    ],
+)
+def test_the_students_of_od_cheap_convolution_have_their_sizes(
+    option: str, millions: float
+) -> None:
+    """ResNet-56 with 1x1 shortcuts, its stem, shortcuts and classifier kept (methods.md 1.5). Where
+    their strides are, `cifar_od_resnet56_*` have them.
+    """
+    network = canonical(architecture("cifar_resnet56_b").build(10))
+    blocks = [block.name for block in find_blocks(network, "block") if block.name != "conv1"]
+    student = rewrite(network, Plan(dict.fromkeys(blocks, Option.parse(option))))
+    params = sum(parameter.numel() for parameter in student.parameters())
+    assert params / 1e6 == pytest.approx(millions, abs=0.0005)
 
 
 @pytest.mark.parametrize(

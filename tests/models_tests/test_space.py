@@ -22,7 +22,8 @@ EVERYTHING = sorted(OPERATORS)
 
 # The smallest member of each family by parameters; all others are run by `make test-slow`.
 SMALLEST = [
-    "alexnet", "cifar_mobilenet_v2", "cifar_resnet8", "cifar_resnet8_b", "cifar_vgg16_bn",
+    "alexnet", "cifar_mobilenet_v2", "cifar_od_resnet56_shift", "cifar_resnet8",
+    "cifar_resnet8_b", "cifar_vgg16_bn",
     "cifar_wrn_40_2", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s",
     "googlenet", "inception_v3", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
     "regnet_y_400mf", "regnet_x_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5",
