@@ -55,9 +55,10 @@ class CheapBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(self.spatial1(x))))
+        y: Tensor = F.relu(self.bn1(self.conv1(self.spatial1(x))))
         y = F.relu(self.bn2(self.conv2(self.spatial2(y))))
-        return y + self.shortcut(x)
+        out: Tensor = y + self.shortcut(x)
+        return out
 
 
 class CifarOdResNet(nn.Module):
