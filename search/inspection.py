@@ -134,14 +134,14 @@ def _check_names(spec: JobSpec) -> None:
         with blaming("search.operators"):
             for name in spec.search.operators:
                 operator(name)
-    for field, name in (
-        ("distill.method", spec.distill.method),
-        ("finish.method", spec.finish.method),
-    ):
+    for part, distill in (("distill", spec.distill), ("finish", spec.finish)):
         try:
-            method(name)
+            found = method(distill.method)
         except ValueError as error:
-            raise InvalidSpec(field, str(error)) from error
+            raise InvalidSpec(f"{part}.method", str(error)) from error
+        for name, value in distill.parameters.items():
+            if reason := found.refusal(name, value):
+                raise InvalidSpec(f"{part}.parameters.{name}", reason)
 
 
 def _check_classes(spec: JobSpec, data: Contents) -> None:

@@ -7,6 +7,7 @@ import torch
 from pareconv.search.data.batches import statistics
 from pareconv.search.data.images import Images
 from pareconv.search.data.splits import resolve_fraction
+from pareconv.search.distillation.registry import method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.spec import (
     PRESETS,
@@ -80,7 +81,10 @@ def _sampler(sampler: str) -> str:
 def _distill(distill: DistillT, num_images: int) -> DistillT:
     batch = _BATCH if distill.batch_size == "auto" else distill.batch_size
     views = _PASSES * num_images if distill.views == "auto" else distill.views
-    return distill.model_copy(update={"batch_size": batch, "views": views})
+    parameters = method(distill.method).complete(distill.parameters)
+    return distill.model_copy(
+        update={"batch_size": batch, "views": views, "parameters": parameters}
+    )
 
 
 def _device(device: str) -> str:

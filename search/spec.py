@@ -13,12 +13,15 @@ Triple = tuple[float, float, float]
 Format = Literal["pt2", "onnx", "safetensors"]
 Augment = Literal["none", "crop", "crop-flip"]
 Optimizer = Literal["muon", "sgd"]
+ParameterValue = bool | int | float | str
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
 _REFERENCE_TO_DATASET = re.compile(r"digits|dataset:[\w-]+|file:.+|cifar10:.+|cifar100:.+")
 
 _LIMIT_FORMS = "give a whole number, or a share of the teacher's cost such as '50%'"
+
+_FORMER = {"temperature", "alpha", "beta"}
 
 PRESETS: dict[str, dict[str, Triple]] = {
     "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
@@ -288,16 +291,23 @@ class Distill(Spec):
         "its length by which a filter is moved; `auto` grows with the batch and with how far the "
         "student starts below its teacher",
     )
-    temperature: float = Field(2.0, gt=0, le=100, description="softens the logits of both")
-    alpha: float = Field(
-        0.9, ge=0, le=1, description="weight of the teacher; the labels get 1 - alpha"
-    )
-    beta: float = Field(
-        100.0, ge=0, le=1e6, description="weight of the features, in methods that look at them"
+    parameters: dict[str, ParameterValue] = Field(
+        default_factory=dict,
+        description="of the method, by name, as GET /methods lists them; others are its defaults",
     )
 
     _batch = field_validator("batch_size")(_check_batch)
     _lr = field_validator("lr")(_check_lr)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parameters_of_old(cls, given: Any) -> Any:
+        """Until version 0.1.0 the parameters of `kd` stood here by themselves."""
+        if not isinstance(given, dict) or not _FORMER & given.keys():
+            return given
+        moved = {name: given[name] for name in _FORMER & given.keys()}
+        rest = {name: value for name, value in given.items() if name not in moved}
+        return rest | {"parameters": moved | rest.get("parameters", {})}
 
     @field_validator("views")
     @classmethod

@@ -47,7 +47,7 @@ def training_of(
         student,
         bench.views,
         bench.answers,
-        method(distill.method).from_spec(distill),
+        method(distill.method).of(distill.parameters),
         recipe,
         progress=progress,
     )

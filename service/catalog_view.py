@@ -98,7 +98,9 @@ class MethodView(BaseModel):
                 "name": "kd",
                 "summary": "the student imitates the teacher's softened logits",
                 "formula": "alpha T^2 KL(teacher || student) + (1 - alpha) CE",
+                "cost": "a forward pass of the teacher",
                 "source": "arXiv:1503.02531",
+                "when": "The plain choice.",
                 "parameters": [
                     {
                         "name": "temperature",
@@ -115,5 +117,7 @@ class MethodView(BaseModel):
     name: str
     summary: str
     formula: str
+    cost: str = Field(description="of a training image, beside the student's own")
     source: str
+    when: str = Field(description="to use it")
     parameters: list[ParameterView]

@@ -191,6 +191,8 @@ def test_every_operator_is_documented(name: str) -> None:
 def test_every_method_is_documented(name: str) -> None:
     method, written = METHODS[name], section("docs/operators.md", name)
     assert f"| formula | `{method.formula}` |" in written
+    assert f"| cost | {method.cost} |" in written
+    assert f"| when | {method.when} |" in written
     assert f"| source | {method.source} |" in written
     for parameter in method.parameters:
         bounds = rf"{parameter.low} (and up )?to {parameter.high}, {parameter.default} by default"

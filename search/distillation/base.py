@@ -1,24 +1,33 @@
 """The contract of a distillation method: which named loss terms one batch gives."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from pareconv.search.answers import Answer
-from pareconv.search.spec import Distill
+from pareconv.search.spec import ParameterValue
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One hyper-parameter of a method, as the job spec holds it."""
+    """One hyper-parameter of a method, a number between `low` and `high`."""
 
     name: str
     default: float
     low: float
     high: float
     description: str
+
+    def refusal(self, value: ParameterValue) -> str | None:
+        """Why it cannot be that value; None if it can."""
+        if isinstance(value, bool | str):
+            return f"{value!r} is no number; give one from {self.low} to {self.high}"
+        if not self.low <= value <= self.high:
+            return f"{value} is outside {self.low} to {self.high}"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +44,38 @@ class Lesson:
 
 
 class Method(ABC):
-    """How a student is taught. The training loop sums the terms and knows no method by name."""
+    """How a student is taught. The training loop sums the terms and knows no method by name.
+
+    A subclass is built from the values of its `parameters`, by name.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     formula: ClassVar[str]
+    cost: ClassVar[str]  # of a training image, beside the student's own
     source: ClassVar[str]
+    when: ClassVar[str]  # to use it
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     needs_teacher: ClassVar[bool] = True
     needs_features: ClassVar[bool] = False
 
     @classmethod
-    @abstractmethod
-    def from_spec(cls, spec: Distill) -> Self:
-        """The method with the hyper-parameters of the spec."""
+    def complete(cls, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+        """The values of all parameters: those that are `given`, and defaults."""
+        return {each.name: given.get(each.name, each.default) for each in cls.parameters}
+
+    @classmethod
+    def of(cls, given: Mapping[str, ParameterValue]) -> Self:
+        """The method with these hyper-parameters and the defaults of all others."""
+        return cls(**cls.complete(given))
+
+    @classmethod
+    def refusal(cls, name: str, value: ParameterValue) -> str | None:
+        """Why the parameter of that name cannot be that value; None if it can."""
+        known = {each.name: each for each in cls.parameters}
+        if name not in known:
+            return f"{cls.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}"
+        return known[name].refusal(value)
 
     @abstractmethod
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
@@ -57,19 +84,7 @@ class Method(ABC):
     @classmethod
     def describe(cls) -> dict[str, Any]:
         """What `GET /methods` shows of it."""
-        return {
-            "name": cls.name,
-            "summary": cls.summary,
-            "formula": cls.formula,
-            "source": cls.source,
-            "parameters": [
-                {
-                    "name": parameter.name,
-                    "default": parameter.default,
-                    "low": parameter.low,
-                    "high": parameter.high,
-                    "description": parameter.description,
-                }
-                for parameter in cls.parameters
-            ],
+        texts = "name", "summary", "formula", "cost", "source", "when"
+        return {text: getattr(cls, text) for text in texts} | {
+            "parameters": [asdict(parameter) for parameter in cls.parameters]
         }

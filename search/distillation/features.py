@@ -1,7 +1,6 @@
 """Feature distillation: the student's blocks give what the teacher's give, and so do its logits."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -9,7 +8,6 @@ from torch import Tensor
 from pareconv.search.distillation.base import Lesson, Method, Parameter
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.imitation import relative_error
-from pareconv.search.spec import Distill
 
 
 @dataclass(frozen=True)
@@ -24,25 +22,24 @@ class FeatureDistillation(Method):
     name = "features"
     summary = "matches the outputs of the stages as well as the logits; learns fastest"
     formula = "kd + beta * mean_l |f_s,l - f_t,l|^2 / |f_t,l|^2"
+    cost = "a forward pass of the teacher, once for each view"
     source = "Romero et al. 2015, arXiv 1412.6550; Bercovich et al. 2024, arXiv 2411.19146"
+    when = "The default: a student that keeps its teacher's shapes learns fastest by it."
     parameters = (
         *LogitDistillation.parameters,
         Parameter("beta", 100.0, 0.0, 1e6, "weight of the features"),
     )
     needs_features = True
 
-    logits: LogitDistillation
+    temperature: float
+    alpha: float
     beta: float
-
-    @classmethod
-    def from_spec(cls, spec: Distill) -> Self:
-        return cls(LogitDistillation.from_spec(spec), spec.beta)
 
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
         assert lesson.teacher is not None  # needs_teacher
         pairs = zip(lesson.student.features, lesson.teacher.features, strict=True)
         errors = [relative_error(own.float(), shown.float()).mean() for own, shown in pairs]
         return {
-            **self.logits.terms(lesson),
+            **LogitDistillation(self.temperature, self.alpha).terms(lesson),
             "features": self.beta * torch.stack(errors).mean(),
         }

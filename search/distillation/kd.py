@@ -1,13 +1,11 @@
 """Logit distillation: the student matches the teacher's softened class probabilities."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from pareconv.search.distillation.base import Lesson, Method, Parameter
-from pareconv.search.spec import Distill
 
 
 @dataclass(frozen=True)
@@ -20,18 +18,16 @@ class LogitDistillation(Method):
     name = "kd"
     summary = "matches the teacher's softened logits; the plain choice"
     formula = "(1 - alpha) * CE(z_s, y) + alpha * T^2 * KL(p_t(T) || p_s(T))"
+    cost = "a forward pass of the teacher, once for each view"
     source = "Hinton et al. 2015, arXiv 1503.02531"
+    when = "The plain choice, and where the teacher's features are not to be copied."
     parameters = (
-        Parameter("temperature", 2.0, 0.0, 100.0, "T: softens the logits of both"),
+        Parameter("temperature", 2.0, 0.01, 100.0, "T: softens the logits of both"),
         Parameter("alpha", 0.9, 0.0, 1.0, "weight of the teacher; the labels get 1 - alpha"),
     )
 
     temperature: float
     alpha: float
-
-    @classmethod
-    def from_spec(cls, spec: Distill) -> Self:
-        return cls(temperature=spec.temperature, alpha=spec.alpha)
 
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
         assert lesson.teacher is not None  # needs_teacher

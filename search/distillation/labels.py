@@ -4,13 +4,11 @@ How a teacher without weights is trained, and the baseline of every method.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from pareconv.search.distillation.base import Lesson, Method
-from pareconv.search.spec import Distill
 
 
 @dataclass(frozen=True)
@@ -20,12 +18,10 @@ class Labels(Method):
     name = "labels"
     summary = "cross-entropy with the labels, no teacher: the baseline"
     formula = "CE(z_s, y)"
+    cost = "nothing"
     source = "standard"
+    when = "As the baseline of all others."
     needs_teacher = False
-
-    @classmethod
-    def from_spec(cls, spec: Distill) -> Self:
-        return cls()
 
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
         return {"labels": F.cross_entropy(lesson.student.logits, lesson.labels)}

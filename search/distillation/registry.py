@@ -1,5 +1,6 @@
 """Every distillation method by name: one dict, filled by one list."""
 
+from pareconv.search.distillation.attention import AttentionTransfer
 from pareconv.search.distillation.base import Method
 from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
@@ -16,7 +17,7 @@ def registered(*methods: type[Method]) -> dict[str, type[Method]]:
     return named
 
 
-METHODS = registered(FeatureDistillation, LogitDistillation, Labels)
+METHODS = registered(AttentionTransfer, FeatureDistillation, LogitDistillation, Labels)
 
 
 def method(name: str) -> type[Method]:

@@ -8,7 +8,6 @@ from pareconv.search.distillation.base import Lesson, Method
 from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.registry import METHODS, method, registered
-from pareconv.search.spec import Distill
 
 EVERY = pytest.mark.parametrize("name", sorted(METHODS))
 
@@ -37,7 +36,7 @@ def lesson_of(student, labels, teacher):
 
 
 def by_default(name) -> Method:
-    return METHODS[name].from_spec(Distill())
+    return METHODS[name].of({})
 
 
 def total(terms):
@@ -117,17 +116,27 @@ def test_a_method_that_needs_no_teacher_ignores_it(name, lesson):
 @EVERY
 def test_every_parameter_reaches_the_method(name, lesson):
     for parameter in METHODS[name].parameters:
-        changed = METHODS[name].from_spec(
-            Distill.model_validate({parameter.name: 0.5 * (parameter.low + parameter.high)})
-        )
+        changed = METHODS[name].of({parameter.name: 0.5 * (parameter.low + parameter.high)})
         assert total(changed.terms(lesson)) != total(by_default(name).terms(lesson))
+
+
+@EVERY
+def test_a_parameter_outside_its_bounds_is_refused(name):
+    found = METHODS[name]
+    for parameter in found.parameters:
+        for value in (parameter.low, parameter.default, parameter.high):
+            assert found.refusal(parameter.name, value) is None
+        reason = found.refusal(parameter.name, parameter.high + 1)
+        assert f"is outside {parameter.low} to {parameter.high}" in reason
+        assert "is no number" in found.refusal(parameter.name, "much")
+    assert f"{name} has no parameter 'speed'; it has: " in found.refusal("speed", 1.0)
 
 
 @EVERY
 def test_it_describes_itself(name):
     described = METHODS[name].describe()
     assert described["name"] == name
-    for key in ("summary", "formula", "source"):
+    for key in ("summary", "formula", "cost", "source", "when"):
         assert described[key].strip()
     declared = {parameter.name for parameter in METHODS[name].parameters}
     assert {shown["name"] for shown in described["parameters"]} == declared
@@ -135,16 +144,6 @@ def test_it_describes_itself(name):
         assert set(shown) == {"name", "default", "low", "high", "description"}
         assert shown["low"] <= shown["default"] <= shown["high"]
         assert shown["description"]
-
-
-@EVERY
-def test_bounds_and_defaults_are_those_of_the_spec(name):
-    properties = Distill.model_json_schema()["properties"]
-    for parameter in METHODS[name].parameters:
-        field = properties[parameter.name]
-        assert field["default"] == parameter.default
-        assert field.get("minimum", field.get("exclusiveMinimum")) == parameter.low
-        assert field.get("maximum", field.get("exclusiveMaximum")) == parameter.high
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 10.0])
@@ -182,7 +181,7 @@ def test_features_are_compared_relative_to_the_teachers(lesson):
     """One stage is the teacher's, the other is off by half of it."""
     shown = through(lesson.teacher, lambda part: part)
     own = Answer(shown.logits, (shown.features[0], 1.5 * shown.features[1]))
-    terms = FeatureDistillation.from_spec(Distill(beta=10)).terms(Lesson(own, lesson.labels, shown))
+    terms = FeatureDistillation.of({"beta": 10}).terms(Lesson(own, lesson.labels, shown))
     assert float(terms["features"]) == pytest.approx(10 * (0 + 0.25) / 2)
 
 
@@ -195,11 +194,33 @@ def test_features_are_learnt_beside_the_logits(lesson):
     assert all(torch.equal(terms[name], value) for name, value in alone.items())
 
 
+def test_attention_is_where_a_stage_is_strong_not_in_which_channels(lesson):
+    """Channels in another order, each image on its own scale: the maps are the same."""
+    shown = through(lesson.teacher, lambda part: part)
+    moved = (shown.features[0].flip(1), shown.features[1] * torch.arange(1, 9)[:, None, None, None])
+    terms = by_default("attention").terms(Lesson(Answer(shown.logits, moved), lesson.labels, shown))
+    assert float(terms["attention"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_attention_is_the_formula_of_its_code(lesson):
+    own, shown = (
+        [part.detach().double() for part in each.features]
+        for each in (lesson.student, lesson.teacher)
+    )
+    expected = 0.0
+    for one, other in zip(own, shown, strict=True):
+        maps = [(part**2).mean(1).flatten(1) for part in (one, other)]
+        first, second = (each / each.norm(dim=1, keepdim=True) for each in maps)
+        expected += float((first - second).square().mean())
+    found = METHODS["attention"].of({"beta": 7}).terms(lesson)["attention"].detach()
+    assert float(found) == pytest.approx(7 * 3 * expected / 2, rel=1e-4)
+
+
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"unknown method 'attention'; known: features, kd, labels"
+        ValueError, match=r"unknown method 'hints'; known: attention, features, kd, labels"
     ):
-        method("attention")
+        method("hints")
 
 
 def test_two_methods_of_one_name_are_an_error():

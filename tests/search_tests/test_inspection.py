@@ -180,9 +180,24 @@ def test_an_unknown_operator_is_refused_with_the_known(refusal):
 
 @pytest.mark.parametrize("part", ["distill", "finish"])
 def test_an_unknown_method_is_refused_with_the_known(part, refusal):
-    message = refusal(f"{part}.method", **{part: {"method": "attention"}})
-    assert "'attention'" in message
+    message = refusal(f"{part}.method", **{part: {"method": "hints"}})
+    assert "'hints'" in message
     assert "kd, labels" in message
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"temperature": 0.0}, "0.0 is outside 0.01 to 100.0"),
+        ({"beta": 3.0}, "kd has no parameter 'beta'; it has: temperature, alpha"),
+        ({"alpha": "half"}, "'half' is no number; give one from 0.0 to 1.0"),
+    ],
+)
+@pytest.mark.parametrize("part", ["distill", "finish"])
+def test_a_parameter_that_the_method_cannot_take_is_refused(part, parameters, message, refusal):
+    (name,) = parameters
+    asked = {part: {"method": "kd", "parameters": parameters}}
+    assert message in refusal(f"{part}.parameters.{name}", **asked)
 
 
 def test_patterns_that_leave_no_block_are_refused(refusal):

@@ -14,7 +14,6 @@ from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.registry import METHODS
 from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate
-from pareconv.search.spec import Distill
 from pareconv.search.training import Recipe, Training
 
 CHANCE = 0.1
@@ -26,17 +25,13 @@ class Counting(Method):
     """Labels alone, noting how many images each step shows, and whether a teacher came along."""
 
     name = "counting"
-    summary = formula = source = "for tests"
+    summary = formula = cost = source = when = "for tests"
 
     def __init__(self, needs_teacher=True):
         self.sizes = []
         self.features = []
         self.teachers = []
         self.needs_teacher = needs_teacher
-
-    @classmethod
-    def from_spec(cls, spec):
-        return cls()
 
     def terms(self, lesson):
         self.sizes.append(len(lesson.labels))
@@ -130,7 +125,7 @@ def test_the_teacher_is_only_looked_at(name, small_network, digit_splits, teache
     """Also one that could be trained, and was left in training mode."""
     teacher.train().requires_grad_(True).zero_grad()
     before = state_of(teacher)
-    taught = METHODS[name].from_spec(Distill())
+    taught = METHODS[name].of({})
     train(small_network(1), teacher, digit_splits[0], taught, recipe(images=300))
     after = state_of(teacher)
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -249,7 +244,7 @@ def test_a_student_learns_from_the_features_of_the_teacher(small_network, digit_
     distances = []
     for beta in (0.0, 100.0):
         student, answers = small_network(1), Answers(teacher, TAPS)
-        method = FeatureDistillation(LogitDistillation(temperature=4.0, alpha=1.0), beta)
+        method = FeatureDistillation(temperature=4.0, alpha=1.0, beta=beta)
         Training(student, views, answers, method, recipe(lr=0.02)).run()
         with torch.no_grad():
             own, shown = Listener(student, TAPS)(images), answers(torch.arange(200), images)

@@ -149,7 +149,7 @@ def test_a_trial_of_the_library_starts_well(bench_with, files, library):
 
 
 def test_a_trial_that_diverges_says_so_and_what_it_cost(new_bench, files):
-    bench = new_bench(distill={"epochs": 0.5, "lr": 10.0, "beta": 1e6})
+    bench = new_bench(distill={"epochs": 0.5, "lr": 10.0, "parameters": {"beta": 1e6}})
     with pytest.raises(Diverged, match="learning rate") as caught:
         run_trial(bench, Trial(PLAN), files)
     _, assembled = assemble(bench, PLAN, None, files)

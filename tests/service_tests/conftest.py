@@ -82,7 +82,9 @@ CATALOG: dict[str, Any] = {
             "name": "kd",
             "summary": "soft labels",
             "formula": "KL",
+            "cost": "a pass of the teacher",
             "source": "a paper",
+            "when": "always",
             "parameters": [
                 {"name": "alpha", "default": 0.9, "low": 0, "high": 1, "description": "weight"}
             ],
