@@ -53,7 +53,7 @@ class Answers:
 
     def __init__(self, teacher: fx.GraphModule, taps: Sequence[str]) -> None:
         self.taps = tuple(taps)
-        self._teacher = teacher.eval()
+        self.teacher = teacher.eval()
         self._listener = Listener(teacher, taps)
         self._kept: Answer | None = None
         self._known = torch.zeros(0, dtype=torch.bool)
@@ -83,7 +83,7 @@ class Answers:
     def accuracy(self, split: Split) -> float:
         """The teacher's on `split`, whose images count as asked."""
         self.asked += len(split)
-        return evaluate(self._teacher, split).accuracy
+        return evaluate(self.teacher, split).accuracy
 
     def _asked(self, numbers: Tensor, images: Tensor) -> Answer:
         answer = self._ask(images)

@@ -76,7 +76,8 @@ def polish(
             best, state = accuracy, copy.deepcopy(training.averaged.state_dict())
     student.load_state_dict(state)
     looked_at = len(EXAMS) * len(bench.validation) + first_look(bench, bench.spec.finish)
-    forwards = bench.ratio(student) * (3 * training.images + looked_at)
+    taught = sum(map(bench.ratio, training.networks))
+    forwards = 3 * taught * training.images + bench.ratio(student) * looked_at
     return best, forwards + bench.answers.asked - asked
 
 

@@ -20,7 +20,7 @@ from pareconv.models.space import Scope, Space, find_space
 from pareconv.models.teachers.architectures import Architecture, architecture
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 from pareconv.search.contents import Contents, contents
-from pareconv.search.distillation.registry import method
+from pareconv.search.distillation.registry import BRIEF, method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
 from pareconv.search.solver import Solver
@@ -139,6 +139,13 @@ def _check_names(spec: JobSpec) -> None:
             found = method(distill.method)
         except ValueError as error:
             raise InvalidSpec(f"{part}.method", str(error)) from error
+        if part == "distill" and found.online:
+            raise InvalidSpec(
+                "distill.method",
+                f"{found.name} trains other networks along with the student, for which brief "
+                f"trials have no time; name it in finish.method, and here one of "
+                f"{', '.join(BRIEF)}",
+            )
         for name, value in distill.parameters.items():
             if reason := found.refusal(name, value):
                 raise InvalidSpec(f"{part}.parameters.{name}", reason)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pareconv.search.answers import Answers, Listener
+from pareconv.search.answers import Answers
 from pareconv.search.data.batches import shuffled
 from pareconv.search.data.views import Views
-from pareconv.search.distillation.base import Lesson, Method
+from pareconv.search.distillation.base import Method
+from pareconv.search.distillation.course import Batch, Setting
 from pareconv.search.errors import Diverged
 from pareconv.search.optimizers import OPTIMIZERS
 from pareconv.search.precision import channels_last
@@ -63,14 +64,13 @@ class Training:
         *,
         progress: Progress | None = None,
     ) -> None:
-        self.student = channels_last(student)
-        self._views, self._method, self._progress = views, method, progress
-        self._answers = answers if method.needs_teacher else None
-        taps = answers.taps if answers and method.needs_features else ()
-        self._listener = Listener(self.student, taps)
+        self.student = student
+        self._views, self._progress = views, progress
+        self._course = method.course(Setting(student, answers, recipe.seed))
+        self._taught = channels_last(nn.ModuleList(self.networks))
         self._batches = list(shuffled(recipe.images, recipe.pool, recipe.batch_size, recipe.seed))
         self._optimizers = OPTIMIZERS[recipe.optimizer](
-            self.student, recipe.lr, recipe.weight_decay
+            self._taught, recipe.lr, recipe.weight_decay
         )
         course = _warm_up_then_cosine(len(self._batches))
         self._schedules = [
@@ -81,6 +81,11 @@ class Training:
         self._step = 0
         self.images = 0  # shown so far
         self._losses: list[Tensor] = []
+
+    @property
+    def networks(self) -> tuple[fx.GraphModule, ...]:
+        """All that are trained, the student first."""
+        return self._course.networks
 
     @property
     def averaged(self) -> nn.Module:
@@ -94,7 +99,7 @@ class Training:
         not finite; asking more often would make the device wait for every step.
         """
         until = round(share * len(self._batches))
-        self.student.train()
+        self._taught.train()
         mean = math.nan
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed + self._step)  # dropout draws from the global generator
@@ -104,15 +109,14 @@ class Training:
                 self.images += len(numbers)
                 if self._step % _STEPS_PER_REPORT == 0 or self._step == until:
                     mean = self._report()
-        self.student.eval()
+        self._taught.eval()
         return mean
 
     def _learn(self, numbers: Tensor) -> Tensor:
         images, labels = self._views[numbers]
-        shown = self._answers(numbers, images) if self._answers else None
-        terms = self._method.terms(Lesson(self._listener(images), labels, shown))
+        terms = self._course.terms(Batch(numbers, images, labels))
         loss = torch.stack(list(terms.values())).sum()
-        self.student.zero_grad(set_to_none=True)
+        self._taught.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self._optimizers:
             optimizer.step()

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pareconv.search.distillation.base import Lesson, Method, Parameter
+from pareconv.search.distillation.base import Parameter
 from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.distillation.plain import Lesson, PlainMethod
 
 
 @dataclass(frozen=True)
-class AttentionTransfer(Method):
+class AttentionTransfer(PlainMethod):
     """The terms of `kd`, and beta times the squared distance of attention maps, averaged over their
     pixels and summed over the stages (for other than three of them three times the mean).
 

@@ -1,13 +1,11 @@
-"""The contract of a distillation method: which named loss terms one batch gives."""
+"""The contract of a distillation method: what it may be told, and the course that it makes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
-from torch import Tensor
-
-from pareconv.search.answers import Answer
+from pareconv.search.distillation.course import Course, Setting
 from pareconv.search.spec import ParameterValue
 
 
@@ -30,23 +28,11 @@ class Parameter:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one training batch of B images shows: the student's answer and labels [B].
-
-    The teacher's is there when the method asks for it (`needs_teacher`), without a gradient; both
-    have features when it asks for those (`needs_features`).
-    """
-
-    student: Answer
-    labels: Tensor
-    teacher: Answer | None = None
-
-
 class Method(ABC):
-    """How a student is taught. The training loop sums the terms and knows no method by name.
+    """How a student is taught. The training loop knows no method by name: it runs a course.
 
-    A subclass is built from the values of its `parameters`, by name.
+    A subclass is built from the values of its `parameters`, by name. One that is `online` trains
+    other networks along with the student, for which brief trials have no time.
     """
 
     name: ClassVar[str]
@@ -56,8 +42,7 @@ class Method(ABC):
     source: ClassVar[str]
     when: ClassVar[str]  # to use it
     parameters: ClassVar[tuple[Parameter, ...]] = ()
-    needs_teacher: ClassVar[bool] = True
-    needs_features: ClassVar[bool] = False
+    online: ClassVar[bool] = False
 
     @classmethod
     def complete(cls, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
@@ -78,8 +63,8 @@ class Method(ABC):
         return known[name].refusal(value)
 
     @abstractmethod
-    def terms(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Named scalar losses, each averaged over the batch; their sum is minimised."""
+    def course(self, setting: Setting) -> Course:
+        """What happens in one training."""
 
     @classmethod
     def describe(cls) -> dict[str, Any]:

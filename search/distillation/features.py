@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pareconv.search.distillation.base import Lesson, Method, Parameter
+from pareconv.search.distillation.base import Parameter
 from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.distillation.plain import Lesson, PlainMethod
 from pareconv.search.imitation import relative_error
 
 
 @dataclass(frozen=True)
-class FeatureDistillation(Method):
+class FeatureDistillation(PlainMethod):
     """The terms of `kd`, and beta times the mean over the stages of |f_s - f_t|^2 / |f_t|^2.
 
     f is the output of the last block of each resolution. A student keeps the shapes of its teacher,

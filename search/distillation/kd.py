@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from pareconv.search.distillation.base import Lesson, Method, Parameter
+from pareconv.search.distillation.base import Parameter
+from pareconv.search.distillation.divergence import softened
+from pareconv.search.distillation.plain import Lesson, PlainMethod
 
 
 @dataclass(frozen=True)
-class LogitDistillation(Method):
+class LogitDistillation(PlainMethod):
     """(1 - alpha) * CE(z_s, y) + alpha * T^2 * KL(softmax(z_t / T) || softmax(z_s / T)).
 
     KL is summed over classes and averaged over the batch (Hinton et al. 2015, arXiv 1503.02531).
@@ -31,13 +33,9 @@ class LogitDistillation(Method):
 
     def terms(self, lesson: Lesson) -> dict[str, Tensor]:
         assert lesson.teacher is not None  # needs_teacher
-        divergence = F.kl_div(
-            F.log_softmax(lesson.student.logits / self.temperature, dim=1),
-            F.log_softmax(lesson.teacher.logits / self.temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        logits = lesson.student.logits
+        divergence = softened(logits, lesson.teacher.logits, self.temperature)
         return {
-            "labels": (1 - self.alpha) * F.cross_entropy(lesson.student.logits, lesson.labels),
-            "teacher": self.alpha * self.temperature**2 * divergence,
+            "labels": (1 - self.alpha) * F.cross_entropy(logits, lesson.labels),
+            "teacher": self.alpha * divergence,
         }

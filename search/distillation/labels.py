@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from pareconv.search.distillation.base import Lesson, Method
+from pareconv.search.distillation.plain import Lesson, PlainMethod
 
 
 @dataclass(frozen=True)
-class Labels(Method):
+class Labels(PlainMethod):
     """CE(z_s, y)."""
 
     name = "labels"

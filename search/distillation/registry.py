@@ -5,6 +5,7 @@ from pareconv.search.distillation.base import Method
 from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
+from pareconv.search.distillation.mutual import MutualLearning
 
 
 def registered(*methods: type[Method]) -> dict[str, type[Method]]:
@@ -17,7 +18,11 @@ def registered(*methods: type[Method]) -> dict[str, type[Method]]:
     return named
 
 
-METHODS = registered(AttentionTransfer, FeatureDistillation, LogitDistillation, Labels)
+METHODS = registered(
+    AttentionTransfer, FeatureDistillation, LogitDistillation, Labels, MutualLearning
+)
+
+BRIEF = sorted(name for name, found in METHODS.items() if not found.online)  # for trials
 
 
 def method(name: str) -> type[Method]:

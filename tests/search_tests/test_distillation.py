@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from pareconv.search.answers import Answer
-from pareconv.search.distillation.base import Lesson, Method
+from pareconv.search.distillation.base import Method
 from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
+from pareconv.search.distillation.plain import Lesson, PlainMethod
 from pareconv.search.distillation.registry import METHODS, method, registered
 
+PLAIN = {name: found for name, found in METHODS.items() if issubclass(found, PlainMethod)}
 EVERY = pytest.mark.parametrize("name", sorted(METHODS))
+EVERY_PLAIN = pytest.mark.parametrize("name", sorted(PLAIN))
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def total(terms):
     return torch.stack(list(terms.values())).sum()
 
 
-@EVERY
+@EVERY_PLAIN
 def test_terms_are_named_finite_scalars(name, lesson):
     terms = by_default(name).terms(lesson)
     assert terms
@@ -54,7 +57,7 @@ def test_terms_are_named_finite_scalars(name, lesson):
         assert value >= 0
 
 
-@EVERY
+@EVERY_PLAIN
 def test_the_loss_teaches_the_student(name, lesson):
     total(by_default(name).terms(lesson)).backward()
     taught = [lesson.student.logits]
@@ -65,7 +68,7 @@ def test_the_loss_teaches_the_student(name, lesson):
         assert part.grad.abs().sum() > 0
 
 
-@EVERY
+@EVERY_PLAIN
 def test_following_the_gradient_lowers_the_loss(name, lesson):
     taught = by_default(name)
     before = total(taught.terms(lesson))
@@ -77,7 +80,7 @@ def test_following_the_gradient_lowers_the_loss(name, lesson):
     assert total(taught.terms(Lesson(moved, lesson.labels, lesson.teacher))) < before
 
 
-@EVERY
+@EVERY_PLAIN
 def test_the_loss_does_not_depend_on_the_order_of_the_batch(name, lesson):
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
     shuffled = Lesson(lesson.student[order], lesson.labels[order], lesson.teacher[order])
@@ -85,7 +88,7 @@ def test_the_loss_does_not_depend_on_the_order_of_the_batch(name, lesson):
     torch.testing.assert_close(total(taught.terms(shuffled)), total(taught.terms(lesson)))
 
 
-@EVERY
+@EVERY_PLAIN
 def test_the_loss_is_a_mean_over_the_batch(name, lesson):
     twice = Lesson(
         through(lesson.student, lambda part: torch.cat([part, part])),
@@ -96,7 +99,7 @@ def test_the_loss_is_a_mean_over_the_batch(name, lesson):
     torch.testing.assert_close(total(taught.terms(twice)), total(taught.terms(lesson)))
 
 
-@EVERY
+@EVERY_PLAIN
 def test_extreme_logits_stay_finite(name, lesson):
     student, teacher = (
         through(answer, lambda part: 1e4 * part) for answer in (lesson.student, lesson.teacher)
@@ -105,7 +108,7 @@ def test_extreme_logits_stay_finite(name, lesson):
     assert total(by_default(name).terms(extreme)).isfinite()
 
 
-@EVERY
+@EVERY_PLAIN
 def test_a_method_that_needs_no_teacher_ignores_it(name, lesson):
     taught = by_default(name)
     other = Lesson(lesson.student, lesson.labels, through(lesson.teacher, torch.neg))
@@ -113,7 +116,7 @@ def test_a_method_that_needs_no_teacher_ignores_it(name, lesson):
     assert is_same is not taught.needs_teacher
 
 
-@EVERY
+@EVERY_PLAIN
 def test_every_parameter_reaches_the_method(name, lesson):
     for parameter in METHODS[name].parameters:
         changed = METHODS[name].of({parameter.name: 0.5 * (parameter.low + parameter.high)})
@@ -218,7 +221,7 @@ def test_attention_is_the_formula_of_its_code(lesson):
 
 def test_an_unknown_method_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"unknown method 'hints'; known: attention, features, kd, labels"
+        ValueError, match=r"unknown method 'hints'; known: attention, features, kd, labels, mutual"
     ):
         method("hints")
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 
 from pareconv.search.answers import Answers, Listener
 from pareconv.search.data.views import Views
-from pareconv.search.distillation.base import Method
 from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
+from pareconv.search.distillation.plain import PlainMethod
 from pareconv.search.distillation.registry import METHODS
 from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate
@@ -21,7 +21,7 @@ TAPS = ["_2", "_5"]  # the outputs of the two blocks
 KD = LogitDistillation(temperature=4.0, alpha=0.9)
 
 
-class Counting(Method):
+class Counting(PlainMethod):
     """Labels alone, noting how many images each step shows, and whether a teacher came along."""
 
     name = "counting"
