@@ -23,6 +23,7 @@ from pareconv.search.spec import Optimizer
 
 _WARM_UP = 0.05  # of the steps
 _STEPS_PER_REPORT = 20
+_SAMPLE = 2  # images, from which a method sees shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,10 @@ class Training:
     ) -> None:
         self.student = student
         self._views, self._progress = views, progress
-        self._course = method.course(Setting(student, answers, recipe.seed))
-        self._taught = channels_last(nn.ModuleList(self.networks))
+        sample, _ = views[torch.arange(_SAMPLE)]
+        counts = views.split.labels.bincount()
+        self._course = method.course(Setting(student, answers, sample, counts, recipe.seed))
+        self._taught = channels_last(nn.ModuleList([*self.networks, *self._course.extras]))
         self._batches = list(shuffled(recipe.images, recipe.pool, recipe.batch_size, recipe.seed))
         self._optimizers = OPTIMIZERS[recipe.optimizer](
             self._taught, recipe.lr, recipe.weight_decay
@@ -114,7 +117,8 @@ class Training:
 
     def _learn(self, numbers: Tensor) -> Tensor:
         images, labels = self._views[numbers]
-        terms = self._course.terms(Batch(numbers, images, labels))
+        done = self._step / len(self._batches)
+        terms = self._course.terms(Batch(numbers, images, labels, done))
         loss = torch.stack(list(terms.values())).sum()
         self._taught.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

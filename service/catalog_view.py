@@ -1,7 +1,5 @@
 """What a form needs: architectures, operators and methods, each documenting itself."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 _Number = int | float | None
@@ -80,13 +78,16 @@ class OperatorView(BaseModel):
 
 
 class ParameterView(BaseModel):
-    """A parameter of a distillation method."""
+    """A parameter of a distillation method: a number within bounds, a word of `choices`, or true
+    and false.
+    """
 
     name: str
-    default: Any
+    default: bool | int | float | str
     low: _Number
     high: _Number
     description: str
+    choices: list[str]
 
 
 class MethodView(BaseModel):
@@ -108,6 +109,7 @@ class MethodView(BaseModel):
                         "low": 0.0,
                         "high": 100.0,
                         "description": "softens the logits of both",
+                        "choices": [],
                     }
                 ],
             }

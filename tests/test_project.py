@@ -195,7 +195,9 @@ def test_every_method_is_documented(name: str) -> None:
     assert f"| when | {method.when} |" in written
     assert f"| source | {method.source} |" in written
     for parameter in method.parameters:
-        bounds = rf"{parameter.low} (and up )?to {parameter.high}, {parameter.default} by default"
+        bounds = rf"{parameter.low} to {parameter.high}, {parameter.default} by default"
+        if parameter.low is None:
+            bounds = rf"`{str(parameter.default).lower()}` by default"
         assert re.search(rf"`{parameter.name}`[^;|]* {bounds}", written)
     assert ("hyper-parameters | none" in written) == (not method.parameters)
 

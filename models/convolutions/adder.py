@@ -50,10 +50,17 @@ class Adder(CheapConv):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__(conv)
-        self.weight = nn.Parameter(torch.randn_like(conv.weight))
-        self.bias = None if conv.bias is None else nn.Parameter(torch.zeros_like(conv.bias))
+        self.weight = nn.Parameter(torch.empty_like(conv.weight))
+        self.bias = None if conv.bias is None else nn.Parameter(torch.empty_like(conv.bias))
+        self.reset_parameters()
         self.stride, self.dilation = pair(conv.stride), pair(conv.dilation)
         self.pads, self.mode = pads_of(conv), pad_mode(conv)
+
+    def reset_parameters(self) -> None:
+        """Weights from N(0, 1), as the paper draws them; no bias."""
+        nn.init.normal_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     @classmethod
     def refusals(cls, network: fx.GraphModule, block: Block, **hyper: HyperValue) -> dict[str, str]:

@@ -11,21 +11,32 @@ from pareconv.search.spec import ParameterValue
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One hyper-parameter of a method, a number between `low` and `high`."""
+    """One hyper-parameter of a method, of the kind of its `default`: a number between `low` and
+    `high` (whole where these are), a word of `choices`, or true and false.
+    """
 
     name: str
-    default: float
-    low: float
-    high: float
+    default: ParameterValue
+    low: float | None
+    high: float | None
     description: str
+    choices: tuple[str, ...] = ()
 
     def refusal(self, value: ParameterValue) -> str | None:
         """Why it cannot be that value; None if it can."""
+        if isinstance(self.default, bool):
+            return None if isinstance(value, bool) else f"{value!r} is neither true nor false"
+        if self.choices:
+            known = ", ".join(self.choices)
+            return None if value in self.choices else f"{value!r} is none of {known}"
+        assert self.low is not None
+        assert self.high is not None
+        bounds = f"{self.low} to {self.high}"
         if isinstance(value, bool | str):
-            return f"{value!r} is no number; give one from {self.low} to {self.high}"
-        if not self.low <= value <= self.high:
-            return f"{value} is outside {self.low} to {self.high}"
-        return None
+            return f"{value!r} is no number; give one from {bounds}"
+        if isinstance(self.default, int) and value != int(value):
+            return f"{value} is not whole; give a number from {bounds}"
+        return None if self.low <= value <= self.high else f"{value} is outside {bounds}"
 
 
 class Method(ABC):

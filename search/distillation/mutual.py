@@ -39,7 +39,7 @@ class MutualLearning(Method):
 
 class _MutualCourse(Course):
     def __init__(self, setting: Setting, temperature: float) -> None:
-        super().__init__([setting.student, setting.untrained()])
+        super().__init__([setting.student, setting.standard()])
         self._student, self._teacher = (Listener(network, ()) for network in self.networks)
         self._temperature = temperature
 

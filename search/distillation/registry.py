@@ -1,11 +1,13 @@
 """Every distillation method by name: one dict, filled by one list."""
 
 from pareconv.search.distillation.attention import AttentionTransfer
+from pareconv.search.distillation.balanced import BalancedDistillation
 from pareconv.search.distillation.base import Method
 from pareconv.search.distillation.features import FeatureDistillation
 from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.mutual import MutualLearning
+from pareconv.search.distillation.online_ensemble import OnlineEnsemble
 
 
 def registered(*methods: type[Method]) -> dict[str, type[Method]]:
@@ -19,7 +21,13 @@ def registered(*methods: type[Method]) -> dict[str, type[Method]]:
 
 
 METHODS = registered(
-    AttentionTransfer, FeatureDistillation, LogitDistillation, Labels, MutualLearning
+    AttentionTransfer,
+    BalancedDistillation,
+    FeatureDistillation,
+    LogitDistillation,
+    Labels,
+    MutualLearning,
+    OnlineEnsemble,
 )
 
 BRIEF = sorted(name for name, found in METHODS.items() if not found.online)  # for trials

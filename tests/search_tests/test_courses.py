@@ -1,5 +1,7 @@
 """The contract of a course, over every registered method: a tiny pair on real digits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,11 +30,12 @@ def views(digit_splits):
 
 
 @pytest.fixture
-def course_of(small_network, teacher):
+def course_of(small_network, teacher, batch):
     """The course of a method for a student drawn from a seed."""
 
-    def make(name, seed=1, **parameters):
-        setting = Setting(small_network(seed), Answers(teacher, TAPS), seed=3)
+    def make(name, seed=1, counts=(100,) * 10, **parameters):
+        answers, sample = Answers(teacher, TAPS), batch.images[:2]
+        setting = Setting(small_network(seed), answers, sample, torch.tensor(counts), seed=3)
         return METHODS[name].of(parameters).course(setting)
 
     return make
@@ -41,7 +44,7 @@ def course_of(small_network, teacher):
 @pytest.fixture
 def batch(views):
     numbers = torch.arange(64)
-    return Batch(numbers, *views[numbers])
+    return Batch(numbers, *views[numbers], done=0.5)
 
 
 def recipe(**changes):
@@ -68,7 +71,7 @@ def test_terms_are_named_finite_scalars_that_teach_every_network(name, course_of
         assert value.shape == ()
         assert value.isfinite()
     torch.stack(list(terms.values())).sum().backward()
-    for network in course.networks:
+    for network in (*course.networks, *course.extras):
         assert all(bool(each.grad.isfinite().all()) for each in network.parameters())
         assert sum(float(each.grad.abs().sum()) for each in network.parameters()) > 0
 
@@ -120,3 +123,64 @@ def test_both_mutual_learners_learn(small_network, teacher, views, digit_splits)
     training.run()
     for network in training.networks:
         assert evaluate(network, digit_splits[1]).accuracy > 4 * CHANCE
+
+
+def test_students_of_an_ensemble_are_of_one_plan_and_start_apart(course_of, small_network):
+    course = course_of("online_ensemble", students=3)
+    assert len(course.networks) == 3
+    firsts = [network.get_parameter("0.weight") for network in course.networks]
+    assert torch.equal(firsts[0], small_network(1).get_parameter("0.weight"))
+    assert not any(torch.equal(firsts[a], firsts[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert course.head.linear.in_features == 3 * 24  # channels of the last stage
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_divergence_of_an_ensemble_reaches_its_head_unless_detached(course_of, batch, detached):
+    course = course_of("online_ensemble", detached=detached)
+    course.terms(batch)["head_1"].backward()
+    reached = [each.grad is not None for each in course.head.parameters()]
+    assert set(reached) == {not detached}
+    # And through the head the students that it does not teach.
+    assert (course.networks[2].get_parameter("0.weight").grad is not None) == (not detached)
+    assert course.networks[1].get_parameter("0.weight").grad is not None
+
+
+def test_the_mean_over_classes_too_weighs_a_tenth_of_ten(course_of, batch):
+    mean, batchmean = (
+        course_of("online_ensemble", reduction=reduction).terms(batch)
+        for reduction in ("mean", "batchmean")
+    )
+    for name, value in mean.items():
+        share = 0.1 if name.startswith("head_") and name != "head_labels" else 1
+        torch.testing.assert_close(value, share * batchmean[name])
+
+
+def test_the_head_is_not_part_of_what_is_deployed(small_network, teacher, views):
+    student = small_network(1)
+    before = set(student.state_dict())
+    method = METHODS["online_ensemble"].of({})
+    Training(student, views, Answers(teacher, TAPS), method, recipe(images=200)).run()
+    assert set(student.state_dict()) == before
+
+
+def test_balanced_weights_are_by_the_effective_number_and_sum_to_the_classes():
+    counts = torch.tensor([5000, 500, 50])
+    weights = METHODS["balanced"].of({"b": 0.99}).weights(counts)
+    by_hand = torch.tensor([0.01 / (1 - 0.99**n) for n in (5000, 500, 50)])
+    torch.testing.assert_close(weights, 3 * by_hand / by_hand.sum())
+    assert torch.equal(METHODS["balanced"].of({"b": 0.0}).weights(counts), torch.ones(3))
+
+
+def test_balanced_targets_lean_to_rare_classes_once_it_is_time(course_of, batch):
+    """What the student is pulled to, read off the gradient of the teacher's term."""
+    counts = (1000,) * 9 + (10,)
+
+    def pull(done, **parameters):
+        course = course_of("balanced", counts=counts, **parameters)
+        course.terms(replace(batch, done=done))["teacher"].backward()
+        (student,) = course.networks
+        return -student.get_parameter("8.bias").grad
+
+    assert pull(0.9)[9] > pull(0.9, b=0.0)[9]
+    torch.testing.assert_close(pull(0.5, deferred=0.8), pull(0.5, b=0.0))
+    torch.testing.assert_close(pull(0.8, deferred=0.8), pull(0.8))

@@ -86,7 +86,14 @@ CATALOG: dict[str, Any] = {
             "source": "a paper",
             "when": "always",
             "parameters": [
-                {"name": "alpha", "default": 0.9, "low": 0, "high": 1, "description": "weight"}
+                {
+                    "name": "alpha",
+                    "default": 0.9,
+                    "low": 0,
+                    "high": 1,
+                    "description": "weight",
+                    "choices": [],
+                }
             ],
         }
     ],
