@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from pareconv.models.plan import Plan
+from pareconv.models.rewriting import rewrite
 from pareconv.search import finishing
 from pareconv.search.evaluation import evaluate
 from pareconv.search.finishing import finish
@@ -112,3 +113,18 @@ def test_its_compute_is_counted(finished, bench):
         ratio * (3 * images + exams) + finished.asked
     )
     assert 0 < finished.asked <= images
+
+
+def test_networks_that_learn_along_are_counted_and_not_deployed(new_bench, files, monkeypatch):
+    """A teacher that is built beside the student is trained on every image, too."""
+    spent = {}
+    for method in ("labels", "mutual"):
+        finish = {"epochs": 0.5, "lr": 0.01, "method": method}
+        bench = new_bench(distill={"epochs": 0.2}, finish=finish)
+        with monkeypatch.context() as patch:
+            done = Finished(bench, files, patch)
+        spent[method] = done.result["compute"]
+        restored = rewrite(bench.teacher, PLAN).state_dict()
+        assert set(done.student.state_dict()) == set(restored)
+    images = round(0.5 * len(bench.train))
+    assert spent["mutual"] - spent["labels"] == pytest.approx(3 * images)
