@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
-from torch import fx
+from torch import fx, nn
 
 from benchmarks import jobs
 from benchmarks.pool import single_threaded
@@ -30,6 +31,7 @@ from pareconv.models.rewriting import choices, rebuild, refusals, rewrite
 from pareconv.search.blockwise import Lessons, apprentices, teach
 from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.run import Profiled
+from pareconv.search.seeds import derived
 from pareconv.search.teaching import training_of
 from pareconv.search.trial import LR_PER_GAP
 from pareconv.search.workbench import Workbench
@@ -116,6 +118,7 @@ def _profiled(home: Path) -> tuple[Profiled, float]:
 def _row(task: Task) -> Row:
     bench, _ = jobs.reopen(task.home, task.profiled)
     started = time.perf_counter()
+    torch.manual_seed(derived(0, task.option, task.start))
     plan = _everywhere(bench.teacher, Option.parse(task.option))
     student = _STARTED[task.start](bench, plan).requires_grad_(True)
     recalibrate(student, bench.recalibration)
@@ -159,7 +162,9 @@ def _cold(bench: Workbench, plan: Plan) -> fx.GraphModule:
         for name, module in rebuilt.modules.items():
             if isinstance(module, CheapConv):
                 conv = bench.teacher.get_submodule(name)
-                student.set_submodule(name, type(module)(conv, **option.kwargs))  # type: ignore[arg-type]
+                assert isinstance(conv, nn.Conv2d)
+                fresh = type(module)(conv, **option.kwargs)
+                student.set_submodule(name, fresh.to(conv.weight.device))
             else:
                 module.reset_parameters()  # type: ignore[operator]
     return student

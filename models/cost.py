@@ -53,10 +53,12 @@ def _additions(module: nn.Module, *shape: int) -> int:
         adder.register_forward_hook(lambda part, _, out: found.append(part.additions(out)))
         for adder in adders
     ]
-    with _evaluating(module), torch.no_grad():
-        module(_zeros(module, shape))
-    for hook in hooks:
-        hook.remove()
+    try:
+        with _evaluating(module), torch.no_grad():
+            module(_zeros(module, shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
     return sum(found)
 
 

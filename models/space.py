@@ -55,8 +55,8 @@ class Space:
 def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope: Scope) -> Space:
     """The space of a canonical `network` for inputs of `shape` (1, C, H, W).
 
-    Costs are additive: what an option changes is its own count less that of the convolutions it
-    replaces.
+    Costs are additive: what an option changes is the count of what it makes less that of what was
+    there.
     """
     shapes = _shapes(network, shape)
     every = options(SAVING if scope.operators is None else scope.operators)
@@ -120,7 +120,10 @@ def _spread(changes: dict[Option, Cost]) -> dict[Option, Cost]:
 
 def _why_none(network: fx.GraphModule, block: Block, every: Sequence[Option]) -> str:
     """One line: the first refusal of every option, alike ones once."""
-    reasons = (next(iter(refusals(network, block, option).values())) for option in every)
+    reasons = (
+        next(iter(refusals(network, block, option).values()), "not cheaper at this size")
+        for option in every
+    )
     by_operator = {option.operator: reason for option, reason in zip(every, reasons, strict=True)}
     listed = "; ".join(f"{name}: {reason}" for name, reason in by_operator.items())
     return f"no operator fits ({listed})"

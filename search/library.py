@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pareconv.models.blocks import Block, find_blocks
@@ -286,8 +287,13 @@ class LibraryBuilder:
         names = dict.fromkeys(name for block in blocks for name in (block.input, block.output))
         with torch.no_grad():
             values = cut(teacher, [entry(teacher)], list(names))(self._bench.sample[:1])
-        sizes = {name: value.nbytes for name, value in zip(names, values, strict=True)}
+        sizes = {name: _bytes(value) for name, value in zip(names, values, strict=True)}
         return {block: sizes[block.input] + sizes[block.output] for block in blocks}
+
+
+def _bytes(value: Tensor | Sequence[Tensor]) -> int:
+    """Of several tensors where a block takes the parts of one that was split."""
+    return value.nbytes if isinstance(value, Tensor) else sum(part.nbytes for part in value)
 
 
 def _is_hopeless(learner: _Learner, learners: Sequence[_Learner], factor: float) -> bool:

@@ -305,6 +305,8 @@ class Distill(Spec):
         """Until version 0.1.0 the parameters of `kd` stood here by themselves."""
         if not isinstance(given, dict) or not _FORMER & given.keys():
             return given
+        if not isinstance(given.get("parameters", {}), dict):
+            return given  # refused below
         moved = {name: given[name] for name in _FORMER & given.keys()}
         rest = {name: value for name, value in given.items() if name not in moved}
         return rest | {"parameters": moved | rest.get("parameters", {})}

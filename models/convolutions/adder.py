@@ -18,6 +18,7 @@ from pareconv.models.plan import HyperValue
 _ETA = 0.2  # of the adaptive local learning rate, as in the authors' code
 _LEAST_NORM = 1e-12
 _MOST_ELEMENTS = 2**21  # of the unfolded input that is looked at at once
+_MOST_PAIRS = 2048  # of input and output channels, each a map, that an export holds at once
 # Where weights start: beyond all but so small a share of what a tap sees, or of N(0, 1).
 _TAIL, _REACH = 0.01, 2.33
 
@@ -28,9 +29,10 @@ class Adder(CheapConv):
 
     AdderNet (Chen et al. 2020, arXiv 1912.13200), its gradients included: of the weights x - w, of
     the input HardTanh(w - x), and the weights' gradient of each layer scaled to the length
-    eta*sqrt(numel), eta = 0.2. No multiplication is left, but two additions for each: a FLOPs
-    budget counts them, so that an adder never saves any. Its outputs are all negative and spread
-    widely; only a convolution that a batch norm follows is replaced.
+    eta*sqrt(numel), eta = 0.2 (of which Adam's steps, block by block, keep the direction alone). No
+    multiplication is left, but two additions for each: a FLOPs budget counts them, so that an adder
+    never saves any. Its outputs are all negative and spread widely; only a convolution that a batch
+    norm follows is replaced.
 
     Start (ours; the paper's is N(0, 1)): a weight above all that its tap sees makes of -|x - w| x
     itself, up to a constant, and one below it -x. So every weight goes to the end that the sign of
@@ -145,19 +147,22 @@ class _Adding(torch.autograd.Function):
 
 
 def _by_taps(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Tensor:
-    """The same in standard operators, one tap of the window after the other: for exports."""
+    """The same in standard operators, for exports: a tap and some of the filters at a time."""
     height, width = _size(x, weight, stride, dilation)
-    out = x.new_zeros(())
-    for row in range(weight.shape[2]):
-        for column in range(weight.shape[3]):
-            top, left = row * dilation[0], column * dilation[1]
-            seen = x[
-                :, :, top : top + stride[0] * (height - 1) + 1 : stride[0],
-                left : left + stride[1] * (width - 1) + 1 : stride[1],
-            ]  # fmt: skip
-            tap = weight[:, :, row, column, None, None]  # [Co, Ci, 1, 1]
-            out = out - (seen[:, None] - tap).abs().sum(2)
-    return out
+    outputs, at_once = [], max(1, _MOST_PAIRS // weight.shape[1])
+    for first in range(0, len(weight), at_once):
+        filters, out = weight[first : first + at_once], x.new_zeros(())
+        for row in range(weight.shape[2]):
+            for column in range(weight.shape[3]):
+                top, left = row * dilation[0], column * dilation[1]
+                seen = x[
+                    :, :, top : top + stride[0] * (height - 1) + 1 : stride[0],
+                    left : left + stride[1] * (width - 1) + 1 : stride[1],
+                ]  # fmt: skip
+                tap = filters[:, :, row, column, None, None]  # [filters, Ci, 1, 1]
+                out = out - (seen[:, None] - tap).abs().sum(2)
+        outputs.append(out)
+    return torch.cat(outputs, dim=1)
 
 
 def _few(x: Tensor, weight: Tensor, stride: Pair, dilation: Pair) -> Iterator[Tensor]:

@@ -12,8 +12,8 @@ class BSConv(CheapConv):
     """x -> 1x1 Ci -> Co -> k x k depthwise (stride, dilation, padding, bias here): BSConv-U.
 
     Every filter of the source is one spatial blueprint times one weight per input channel. Start:
-    the best such approximation of each filter, a Ci x k*k matrix of rank 1 (SVD), weighted by what
-    it sees where inputs are given; the depthwise filters then by least squares.
+    the best such approximation of each filter, a Ci x k*k matrix of rank 1 (SVD); where inputs are
+    given, the depthwise filters then by least squares.
     """
 
     name = "bsconv"

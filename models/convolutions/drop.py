@@ -53,7 +53,7 @@ def _join(network: fx.GraphModule, block: Block) -> str | None:
     while len(node.all_input_nodes) == 1 and node.name != block.input:  # activations after it
         node = node.all_input_nodes[0]
     is_addition = node.op in ("call_function", "call_method") and node.target in _ADDITIONS
-    if not is_addition or len(node.all_input_nodes) != 2:
+    if not is_addition or node.kwargs or len(node.all_input_nodes) != 2:
         return None
     sources = {_seen_through(network, source).name for source in node.all_input_nodes}
     return str(node.name) if block.input in sources else None

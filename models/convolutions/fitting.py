@@ -14,13 +14,14 @@ _RIDGE = 1e-3
 def fit_conv(layer: nn.Conv2d, features: Tensor, target: Tensor) -> None:
     """Move `layer` to the least-squares solution of `layer(features) = target`, in place.
 
-    `features` [N, F, H, W], `target` [N, O, Ho, Wo] = shape of `layer(features)`; each group of
+    `features` [N, F, H, W], `target` [N, O, Ho, Wo] = shape of what it gives; each group of
     channels is solved on its own. The correction to the present weights is what is penalised
     (ridge), so that a small sample leaves them nearly as they are.
     """
     groups, seen = layer.groups, layer.weight[0].numel()
     design = patches(layer, features).view(-1, groups, seen).transpose(0, 1)  # [g, Q, seen]
-    residual = (target - layer(features)).permute(0, 2, 3, 1).flatten(0, 2)  # [Q, O]
+    given = nn.Conv2d.forward(layer, features)  # a CentreConv would centre them once more
+    residual = (target - given).permute(0, 2, 3, 1).flatten(0, 2)  # [Q, O]
     residual = residual.view(len(residual), groups, -1).transpose(0, 1)  # [g, Q, O/g]
     if layer.bias is not None:
         design = torch.cat([design, design.new_ones(*design.shape[:2], 1)], dim=2)

@@ -106,9 +106,8 @@ class Operator(ABC):
     when: ClassVar[str]  # to use it
     version: ClassVar[int] = 1  # raised when the same weights would no longer mean the same
     hyper: ClassVar[tuple[Hyper, ...]] = ()
-    saves: ClassVar[bool] = (
-        True  # whether it is refused where it costs no less, and found by `auto`
-    )
+    # FLOPs and parameters: where it would not, it is refused. One that never does is not in `auto`.
+    saves: ClassVar[bool] = True
 
     @classmethod
     def options(cls) -> Iterator[Option]:
@@ -158,5 +157,8 @@ class Operator(ABC):
         if missing or not hyper.keys() <= known.keys():
             wanted = ", ".join(known) or "none"
             return f"takes the hyper-parameters {wanted}, got {', '.join(hyper) or 'none'}"
+        said = [name for name, value in hyper.items() if value == known[name].default]
+        if said:
+            return f"{said[0]}={hyper[said[0]]} is the default; leave it out"
         reasons = (known[name].refusal(value) for name, value in hyper.items())
         return next(filter(None, reasons), None)

@@ -19,6 +19,7 @@ class SpatialSVD(CheapConv):
     """
 
     name = "svd"
+    version = 2  # 1 left 1x1 convolutions as they were
     summary = "k x 1 then 1 x k through R channels: starts very close to the source"
     formula = "k x 1 Ci -> R, 1 x k R -> Co; of a 1x1 two 1x1 through R"
     cost = "params R*k*(Ci+Co); multiply-adds R*k*(Ci*Ho*W + Co*Ho*Wo)"

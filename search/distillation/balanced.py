@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,7 +57,10 @@ class _BalancedCourse(Course):
         assert setting.answers is not None
         self._method, self._answers = method, setting.answers
         self._listener = Listener(setting.student, ())
-        self._weights = method.weights(setting.class_counts)
+        with torch.no_grad():
+            classes = self._listener(setting.sample).logits.shape[1]
+        counts = setting.class_counts
+        self._weights = method.weights(F.pad(counts, (0, classes - len(counts))))
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         own = self._listener(batch.images).logits

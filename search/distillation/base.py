@@ -34,7 +34,7 @@ class Parameter:
         bounds = f"{self.low} to {self.high}"
         if isinstance(value, bool | str):
             return f"{value!r} is no number; give one from {bounds}"
-        if isinstance(self.default, int) and value != int(value):
+        if isinstance(self.default, int) and not isinstance(value, int):
             return f"{value} is not whole; give a number from {bounds}"
         return None if self.low <= value <= self.high else f"{value} is outside {bounds}"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from pareconv.models.teachers.initialisation import he_initialise
 from pareconv.search.answers import Answers
 from pareconv.search.seeds import derived
 
@@ -27,7 +28,7 @@ class Setting:
     seed: int
 
     def standard(self) -> fx.GraphModule:
-        """The teacher's network, its weights drawn anew."""
+        """The teacher's network, the weights of its layers drawn anew."""
         assert self.answers is not None
         return self._anew(self.answers.teacher, "standard")
 
@@ -41,6 +42,7 @@ class Setting:
             for module in drawn.modules():
                 if reset := getattr(module, "reset_parameters", None):
                     reset()
+            he_initialise(drawn)
         return drawn
 
     @contextmanager

@@ -156,6 +156,16 @@ def test_closed_form_beats_random_on_unseen_activations(
     assert from_both < from_weights
 
 
+@pytest.mark.parametrize(("option", "geometry"), replaceable(among=LINEAR))
+def test_a_sample_fits_it_whatever_the_geometry(
+    option: Option, geometry: str, activations: Tensor
+) -> None:
+    conv, seen = dense(geometry), activations[:, :16]
+    assert relative_error(build(conv, option, seen), conv, seen) <= min(
+        1.0, relative_error(build(conv, option), conv, seen)
+    )
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
 def test_refuses_what_is_grouped_already(option: Option) -> None:
     conv = nn.Conv2d(16, 32, 3, groups=4)
@@ -175,6 +185,7 @@ def test_refuses_what_is_grouped_already(option: Option) -> None:
         ("group(groups=4)", nn.Conv2d(16, 18, 1), "does not divide the 18 output"),
         ("tucker(ratio=0.5)", nn.Conv2d(16, 32, 1), "its low rank is svd's"),
         ("shift(even=2)", nn.Conv2d(16, 32, 3), "even=2 is outside 0 to 1"),
+        ("shift(even=0)", nn.Conv2d(16, 32, 3), "even=0 is the default; leave it out"),
         ("bottleneck(reduction=2)", nn.Conv2d(4, 64, 3), "above the 4 inputs"),
         ("ghost(ratio=4)", nn.Conv2d(16, 3, 3), "exceeds the 3 output channels"),
         ("pointwise", nn.Conv2d(16, 32, 1), "already 1x1"),
@@ -262,7 +273,7 @@ def test_shift_reads_the_taps_of_the_papers(geometry: str, even: int) -> None:
     taps = kh * kw
     full = 20 // taps * taps
     tap_of = [c // (full // taps) if even else c % taps for c in range(full)]
-    shift = build(conv, Option.of("shift", even=even))
+    shift = build(conv, Option.of("shift", even=1) if even else Option.of("shift"))
     with torch.no_grad():
         conv.weight.zero_()
         order = sorted(range(full), key=lambda c: (tap_of[c], c)) + list(range(full, 20))

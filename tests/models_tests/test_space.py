@@ -180,6 +180,14 @@ def test_a_block_that_nothing_fits_is_left_out_with_every_reason(network: fx.Gra
     assert "hetconv: parts=8 does not divide the 3 input channels" in reasons["conv1"]
 
 
+def test_a_block_where_options_save_nothing_at_this_size_is_left_out() -> None:
+    """Its 1x1 runs on all 3 x 3 pixels of the input, the convolution on one."""
+    tiny = canonical(nn.Sequential(nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16, 4)))
+    space = find_space(tiny, (1, 16, 3, 3), Scope(["bsconv"]))
+    (left,) = space.left_out
+    assert left.reason == "no operator fits (bsconv: not cheaper at this size)"
+
+
 def test_options_that_build_the_same_layer_are_one(network: fx.GraphModule) -> None:
     """On 3 input channels an eighth and a quarter of the parameters are both rank 1."""
     options = table_of(network, Scope(["svd"])).changes["conv1"]

@@ -140,7 +140,7 @@ def test_a_parameter_outside_its_bounds_is_refused(name):
             outside = found.refusal(parameter.name, parameter.high + 1)
             assert f"is outside {parameter.low} to {parameter.high}" in outside
             if isinstance(parameter.default, int):
-                assert "is not whole" in found.refusal(parameter.name, parameter.low + 0.5)
+                assert "is not whole" in found.refusal(parameter.name, float(parameter.low))
     assert f"{name} has no parameter 'speed'; it has: " in found.refusal("speed", 1.0)
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.registry import OPERATORS
@@ -187,6 +188,39 @@ def test_a_block_that_is_gone_is_scored_and_has_nothing_to_learn(digits, files):
     assert count(student, 1, 3, 8, 8) == table.cost(plan)
     taught = read_weights(slimmed["weights"], files)["layer2.0.conv1.weight"]
     assert torch.equal(student.get_parameter("layer2.0.conv1.weight"), taught)
+
+
+class Split(nn.Module):
+    """Half of the channels go by, as in ShuffleNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU())
+        self.branch = nn.Sequential(
+            nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 1)
+        )
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x):
+        one, other = self.stem(x).chunk(2, dim=1)
+        return self.head(torch.cat([one, self.branch(other)], dim=1).mean((2, 3)))
+
+
+def test_a_block_that_takes_a_part_of_a_split_value_is_built(digits, files):
+    spec = {
+        "teacher": {"architecture": "cifar_resnet8"},  # a name; the network is given
+        "dataset": {"source": "digits", "image_size": 8},
+        "budget": {"flops": "50%"},
+        "library": RECIPE,
+        "device": "cpu",
+    }
+    bench = lay_out(resolve(JobSpec.model_validate(spec), digits), canonical(Split()), digits)
+    table = find_space(bench.teacher, (1, 3, 8, 8), Scope(["svd", "slim", "drop"])).table
+    built = Built()
+    wanted = [Wanted("branch", "svd(ratio=0.5)")]
+    LibraryBuilder(bench, table, files, built.events.append).build(wanted)
+    assert built.entries["branch", "svd(ratio=0.5)"]["score"] > 0
+    assert {option.operator for option in table.changes["branch"]} == {"keep", "svd"}
 
 
 def test_what_is_learnt_and_scored_does_not_depend_on_what_else_is_built(build):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pareconv.models.convolutions.adder import Adder
 from pareconv.search.optimizers import OPTIMIZERS, conv_muon
 from pareconv.search.precision import channels_last
 
@@ -103,3 +104,13 @@ def test_weights_in_another_layout_are_refused_rather_than_left_alone():
     weight = nn.Parameter(torch.randn(8, 4, 3, 3))
     with pytest.raises(RuntimeError, match="view"):
         conv_muon([weight], lr=0.01, weight_decay=0.0)
+
+
+def test_muon_leaves_an_adder_to_sgd():
+    """Its weights are no matrix, and its gradient comes with a length of its own."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), Adder(nn.Conv2d(8, 8, 3)))
+    network = channels_last(network)
+    muon, sgd = OPTIMIZERS["muon"](network, 0.1, 0.0)
+    sizes = [each.numel() for group in muon.param_groups for each in group["params"]]
+    assert sizes == [network[0].weight.numel()]
+    assert any(each is network[2].weight for each in sgd.param_groups[0]["params"])

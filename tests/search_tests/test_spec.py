@@ -63,6 +63,13 @@ def test_parameters_where_version_0_1_0_had_them_are_found():
     assert spec == JobSpec.model_validate(spec.to_json())
 
 
+@pytest.mark.parametrize("parameters", [None, [], "much"])
+def test_parameters_that_are_no_object_are_refused(parameters):
+    former = {"temperature": 4.0, "parameters": parameters}
+    with pytest.raises(ValidationError, match="parameters"):
+        JobSpec.model_validate(MINIMAL | {"distill": former})
+
+
 def test_survives_json():
     spec = JobSpec.model_validate(
         MINIMAL
