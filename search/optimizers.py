@@ -56,11 +56,12 @@ def _as_matrix(gradient: Tensor) -> Tensor:
 def _muon(network: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for convolutions that sum over channels, SGD of the same learning rate for the rest."""
     convs = (module for module in network.modules() if isinstance(module, nn.Conv2d))
-    mixing = {id(conv.weight): conv.weight for conv in convs if conv.weight.shape[1] > 1}
-    rest = [each for each in network.parameters() if id(each) not in mixing]
+    chosen = {id(conv.weight) for conv in convs if conv.weight.shape[1] > 1}
+    mixing = [each for each in network.parameters() if id(each) in chosen]
+    rest = [each for each in network.parameters() if id(each) not in chosen]
     built: list[torch.optim.Optimizer] = []
     if mixing:
-        built.append(conv_muon(list(mixing.values()), lr=lr, weight_decay=weight_decay))
+        built.append(conv_muon(mixing, lr=lr, weight_decay=weight_decay))
     if rest:
         built.append(_nesterov(rest, lr, weight_decay))
     return built
