@@ -187,7 +187,8 @@ def test_an_unknown_method_is_refused_with_the_known(part, refusal):
 
 def test_a_method_that_trains_others_along_is_for_the_finish(refusal, inspected):
     message = refusal("distill.method", distill={"method": "mutual"})
-    assert "name it in finish.method, and here one of attention, features, kd, labels" in message
+    assert "name it in finish.method, and here one of attention, " in message
+    assert "online_ensemble" not in message
     assert inspected(finish={"method": "mutual"})
 
 
