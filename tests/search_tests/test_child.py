@@ -85,7 +85,7 @@ def test_a_task_answers_and_the_process_stays_warm(child):
     process = server_of(child)
     catalog = child.call("catalog", {})
     assert "cifar_resnet8" in {each["name"] for each in catalog["architectures"]}
-    assert {each["name"] for each in catalog["methods"]} == {"features", "kd", "labels"}
+    assert {"features", "kd", "labels"} <= {each["name"] for each in catalog["methods"]}
     assert process.is_running()
     assert server_of(child) == process
 

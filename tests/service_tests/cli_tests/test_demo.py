@@ -16,6 +16,15 @@ def servers_of(home: Path) -> list[int]:
     return [1 for each in arguments if str(home) in each]
 
 
+@pytest.fixture
+def _interruptible():
+    """Also where the tests run in the background, which a shell lets ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_the_demo_leaves_no_server_behind(tmp_path, monkeypatch):
     monkeypatch.setenv(
         "PARECONV_DATABASE_URL", "sqlite:///" + str(tmp_path / "not-for-the-demo.db")
