@@ -3,14 +3,16 @@
 Plain numbers that survive JSON; knows no torch.
 """
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pareconv.models.errors import PlanError
 from pareconv.models.plan import KEEP, Option, Plan
 
-Quantity = Literal["flops", "params"]
+Counted = Literal["flops", "params"]  # the same on every device
+Quantity = Literal[Counted, "latency_ms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +20,54 @@ class Cost:
     """Cost of a network, or of a part of one, for one image.
 
     `flops` are multiply-adds as fvcore counts them; `adds` are additions of adder layers, which
-    fvcore does not count; a FLOPs budget limits their sum.
+    fvcore does not count; a FLOPs budget limits their sum. `latency_ms` is that on one device; None
+    where it was not measured.
     """
 
     flops: int = 0
     params: int = 0
     adds: int = 0
+    latency_ms: float | None = None
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.flops + other.flops, self.params + other.params, self.adds + other.adds)
+        return self._combined(other, operator.add)
 
     def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(self.flops - other.flops, self.params - other.params, self.adds - other.adds)
+        return self._combined(other, operator.sub)
 
-    def quantity(self, name: Quantity) -> int:
+    def _combined(self, other: "Cost", by: Callable[[Any, Any], Any]) -> "Cost":
+        is_measured = self.latency_ms is not None and other.latency_ms is not None
+        return Cost(
+            by(self.flops, other.flops),
+            by(self.params, other.params),
+            by(self.adds, other.adds),
+            by(self.latency_ms, other.latency_ms) if is_measured else None,
+        )
+
+    @property
+    def measured(self) -> tuple[Quantity, ...]:
+        """The quantities that are known of it."""
+        return ("flops", "params") if self.latency_ms is None else get_args(Quantity)
+
+    def counted(self, name: Counted) -> int:
         """What a budget on `name` limits."""
         return self.params if name == "params" else self.flops + self.adds
 
-    def to_json(self) -> dict[str, int]:
-        return asdict(self)
+    def quantity(self, name: Quantity) -> float:
+        """The same of any quantity; ValueError for a latency that was not measured."""
+        if name != "latency_ms":
+            return self.counted(name)
+        if self.latency_ms is None:
+            raise ValueError("the latency was not measured")
+        return self.latency_ms
+
+    def to_json(self) -> dict[str, float]:
+        """A latency that was not measured is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, int]) -> Self:
-        return cls(value["flops"], value["params"], value["adds"])
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(value["flops"], value["params"], value["adds"], value.get("latency_ms"))
 
 
 @dataclass(frozen=True)
@@ -69,22 +96,22 @@ class CostTable:
             raise PlanError(f"block {block}: no option {option}; options: {known}")
         return self.changes[block][option]
 
-    def least(self, quantity: Quantity) -> int:
+    def least(self, quantity: Counted) -> int:
         """The least cost that any plan reaches."""
-        return self.teacher.quantity(quantity) + sum(
-            min(change.quantity(quantity) for change in options.values())
+        return self.teacher.counted(quantity) + sum(
+            min(change.counted(quantity) for change in options.values())
             for options in self.changes.values()
         )
 
-    def greatest(self, quantity: Quantity) -> int:
+    def greatest(self, quantity: Counted) -> int:
         """The greatest cost that a plan which changes something reaches."""
         changes = [
-            change.quantity(quantity)
+            change.counted(quantity)
             for options in self.changes.values()
             for option, change in options.items()
             if option != KEEP
         ]
-        return self.teacher.quantity(quantity) + max(changes, default=0)
+        return self.teacher.counted(quantity) + max(changes, default=0)
 
     def to_json(self) -> dict[str, Any]:
         """Lists rather than maps: the order of blocks and options is part of a study's search

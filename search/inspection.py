@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from pareconv.models.convolutions.registry import operator
 from pareconv.models.cost import flops_by_operator
-from pareconv.models.cost_table import Quantity
+from pareconv.models.cost_table import Counted, Quantity
 from pareconv.models.errors import ModelError
 from pareconv.models.graph import canonical
 from pareconv.models.plan import KEEP, Option
@@ -26,7 +26,7 @@ from pareconv.search.references import References
 from pareconv.search.solver import Solver
 from pareconv.search.spec import Budget, JobSpec, limit_of
 
-_QUANTITIES: tuple[Quantity, ...] = ("flops", "params")
+_QUANTITIES: tuple[Counted, ...] = ("flops", "params")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,9 @@ def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
 
 def _limits(budget: Budget, space: Space) -> dict[str, int | None]:
     found = {name: _limit(name, getattr(budget, name), space) for name in _QUANTITIES}
-    asked = {name: limit for name, limit in found.items() if limit is not None}
+    asked: dict[Quantity, float] = {
+        name: limit for name, limit in found.items() if limit is not None
+    }
     indifferent = {block: dict.fromkeys(options, 0.0) for block, options in _changing(space)}
     if Solver(space.table, indifferent).best(asked) is None:
         named = " and ".join(f"{limit:,} {name}" for name, limit in asked.items())
@@ -194,11 +196,11 @@ def _changing(space: Space) -> Iterator[tuple[str, list[Option]]]:
         yield block, [option for option in options if option != KEEP]
 
 
-def _limit(name: Quantity, asked: int | str | None, space: Space) -> int | None:
+def _limit(name: Counted, asked: int | str | None, space: Space) -> int | None:
     if asked is None:
         return None
     field = f"budget.{name}"
-    whole, least = space.table.teacher.quantity(name), space.table.least(name)
+    whole, least = space.table.teacher.counted(name), space.table.least(name)
     limit = limit_of(asked, whole)
     if limit > whole:
         raise InvalidSpec(

@@ -10,7 +10,7 @@ from pareconv.storage.libraries import Entry
 
 
 def predict(
-    entries: Sequence[Entry], teacher: Cost, limits: Mapping[Quantity, int]
+    entries: Sequence[Entry], teacher: Cost, limits: Mapping[Quantity, float]
 ) -> list[Prediction]:
     """The predicted front within `limits`, dearest first, from a library's stored entries.
 

@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from pareconv.models.cost_table import Cost, CostTable, Quantity
+from pareconv.models.cost_table import Cost, CostTable, Counted, Quantity
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.seeds import derived
 
@@ -24,8 +24,8 @@ class Problem:
     """
 
     table: CostTable
-    limits: Mapping[Quantity, int]
-    objective: Quantity
+    limits: Mapping[Quantity, float]
+    objective: Counted
     sampler: str
     trials: int
     seed: int

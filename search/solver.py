@@ -49,7 +49,7 @@ class Solver:
         self._score = np.array([self._part(block, option) for block, option in self._choices])
         self._changes = {
             name: np.array([table.change(*choice).quantity(name) for choice in self._choices])
-            for name in ("flops", "params")
+            for name in table.teacher.measured
         }
         members = {block: row for row, block in enumerate(scores)}
         self._rows = np.array([members[block] for block, _ in self._choices])
@@ -58,12 +58,12 @@ class Solver:
             csr_array((np.ones(len(every)), (self._rows, every))), 1, 1
         )
 
-    def reach(self, quantity: Quantity) -> tuple[int, int]:
+    def reach(self, quantity: Quantity) -> tuple[float, float]:
         """The least cost that a plan of scored options has, and the teacher's."""
         whole = self._table.teacher.quantity(quantity)
         changes = self._changes[quantity]
-        least = sum(changes[self._rows == row].min() for row in range(len(self._scores)))
-        return whole + int(least), whole
+        least = sum(changes[self._rows == row].min().item() for row in range(len(self._scores)))
+        return whole + least, whole
 
     def predict(self, plan: Plan) -> float | None:
         """The score of any plan; None where one of its options has none."""
@@ -72,7 +72,7 @@ class Solver:
 
     def best(
         self,
-        limits: Mapping[Quantity, int],
+        limits: Mapping[Quantity, float],
         *,
         unlike: Sequence[Plan] = (),
         overlap: float = 1.0,
@@ -136,7 +136,7 @@ class Solver:
         score = sum(self._part(block, option) for block, option in plan.items())
         return Prediction(plan, score, self._table.cost(plan))
 
-    def _within(self, name: Quantity, limit: int, margin: float) -> LinearConstraint:
+    def _within(self, name: Quantity, limit: float, margin: float) -> LinearConstraint:
         room = limit - self._table.teacher.quantity(name) - margin * limit
         return LinearConstraint(self._changes[name][None, :], -np.inf, room)
 
@@ -164,7 +164,7 @@ class Solver:
 
 
 def predicted_front(
-    solver: Solver, limits: Mapping[Quantity, int], *, along: Quantity = "flops", points: int = 32
+    solver: Solver, limits: Mapping[Quantity, float], *, along: Quantity = "flops", points: int = 32
 ) -> list[Prediction]:
     """The best plan within `limits` and, spread over what is cheaper in `along`, plans that are the
     best of their own cost, dearest first; empty where nothing is within the limits.
@@ -174,7 +174,7 @@ def predicted_front(
     best = solver.best(limits)
     if best is None:
         return []
-    prices = {along: 1 / max(1, solver.reach(along)[1])}
+    prices = {along: 1 / (solver.reach(along)[1] or 1)}
     prices |= {name: 1 / limit for name, limit in limits.items()}
     front = [best]
     for each in solver.supported(prices):
@@ -184,5 +184,5 @@ def predicted_front(
             front.append(each)
     costs = np.array([each.cost.quantity(along) for each in front])
     # The dearest that each of the budgets allows; costs fall.
-    chosen = np.searchsorted(-costs, -np.linspace(costs[0], costs[-1], points).astype(int))
+    chosen = np.searchsorted(-costs, -np.linspace(costs[0], costs[-1], points).astype(costs.dtype))
     return [front[place] for place in dict.fromkeys(chosen.tolist()) if front[place].plan]

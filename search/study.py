@@ -145,7 +145,13 @@ class Study:
         predicted = self._prepared.solver.predict(plan) if self._prepared else None
         rivals = self._bar(cost)
         candidate = store.create(
-            job, plan.to_json(), predicted=predicted, retry_of=repeated, **cost.to_json()
+            job,
+            plan.to_json(),
+            predicted=predicted,
+            retry_of=repeated,
+            flops=cost.flops,
+            adds=cost.adds,
+            params=cost.params,
         )
         try:
             measured = self._evaluate(plan, bar=rivals)

@@ -81,7 +81,7 @@ class Workbench:
         return self._flops(network) / self.teacher_flops
 
     def _flops(self, network: nn.Module) -> int:
-        return count(network, 1, *self.train.images.shape[1:]).quantity("flops")
+        return count(network, 1, *self.train.images.shape[1:]).counted("flops")
 
     def _some(self, split: Split, size: int) -> Split:
         # At random: splits are in the order of their classes.

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from pareconv.models.cost_table import Cost, Quantity
+from pareconv.models.cost_table import Cost, Counted, Quantity
 from pareconv.search import prediction
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.solver import Prediction
@@ -19,7 +19,7 @@ _SHARE = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)(?P<percent> ?%)?")
 _WHOLE = re.compile(r"[0-9]+")
 _FORMS = "give a share of the teacher's such as 0.4 or 40%, or a whole number above 1"
 
-Budget = Mapping[Quantity, str | None]
+Budget = Mapping[Counted, str | None]
 
 
 def predict(id: str, budget: Budget, stores: Stores) -> PredictedFrontView:
@@ -31,7 +31,7 @@ def predict(id: str, budget: Budget, stores: Stores) -> PredictedFrontView:
     library = stores.libraries.get(id)
     teacher = Cost.from_json(library.teacher_cost)
     limits: dict[Quantity, int] = {
-        name: _limit(name, text, teacher.quantity(name))
+        name: _limit(name, text, teacher.counted(name))
         for name, text in budget.items()
         if text is not None
     }
@@ -48,7 +48,7 @@ def predict(id: str, budget: Budget, stores: Stores) -> PredictedFrontView:
     )
 
 
-def _limit(name: Quantity, text: str, whole: int) -> int:
+def _limit(name: Counted, text: str, whole: int) -> int:
     share = _share(text)
     if share is not None:
         return int(whole * share)

@@ -263,3 +263,18 @@ def test_a_table_refuses_what_it_does_not_have(plan: dict[str, str], message: st
 
 def test_adds_count_against_a_flops_budget() -> None:
     assert Cost(flops=5, params=1, adds=7).quantity("flops") == 12
+
+
+def test_latencies_add_up_where_all_were_measured() -> None:
+    table = CostTable(
+        Cost(100, 10, latency_ms=2.0),
+        {
+            "a": {KEEP: Cost(latency_ms=0.0), Option.of("ghost"): Cost(-50, -5, latency_ms=0.5)},
+            "b": {KEEP: Cost(latency_ms=0.0), Option.of("ghost"): Cost(-40, -4)},
+        },
+    )
+    measured = table.cost(Plan.from_json({"a": "ghost"}))
+    assert measured == Cost(50, 5, latency_ms=2.5)
+    assert Cost.from_json(json.loads(json.dumps(measured.to_json()))) == measured
+    assert table.cost(Plan.from_json({"b": "ghost"})) == Cost(60, 6)
+    assert "latency_ms" not in Cost(60, 6).to_json()

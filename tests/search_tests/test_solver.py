@@ -14,7 +14,8 @@ OPTIONS = [Option.of("svd", ratio=ratio) for ratio in (0.125, 0.25, 0.5)] + [Opt
 def random_case(seed):
     """A table of up to five blocks, as large as real networks are, and scores of its options.
 
-    Some options are not scored; some blocks share their costs, as the blocks of a stage do.
+    Some options are not scored; some blocks share their costs, as the blocks of a stage do; some
+    options are slower than what they replace.
     """
     chance = random.Random(seed)
     unit = 10 ** chance.choice([1, 4, 7])
@@ -22,23 +23,30 @@ def random_case(seed):
     for number in range(chance.randint(1, 5)):
         block = f"b{number}"
         chosen = chance.sample(OPTIONS, chance.randint(1, 4))
-        changes[block] = {KEEP: Cost()} | {
+        changes[block] = {KEEP: Cost(latency_ms=0)} | {
             option: Cost(
                 -chance.randint(2 * unit, 20 * unit),
                 -chance.randint(2 * unit, 20 * unit),
                 chance.choice([0, unit]),
+                chance.uniform(-0.2, 0.05),
             )
             for option in chosen
         }
         scored = [option for option in chosen if chance.random() < 0.9]
         scores[block] = {option: chance.choice([1e-5, 1e-3, 0.1]) * chance.random() + 1e-7 for
                          option in scored}  # fmt: skip
-    table = CostTable(Cost(150 * unit, 120 * unit), changes)
+    table = CostTable(Cost(150 * unit, 120 * unit, 0, 1.5), changes)
     limits = {
-        name: int(table.teacher.quantity(name) * chance.uniform(0.3, 1.05))
-        for name in chance.choice([("flops",), ("params",), ("flops", "params")])
+        name: whole_where_counted(name, table.teacher.quantity(name) * chance.uniform(0.3, 1.05))
+        for name in chance.choice(
+            [("flops",), ("params",), ("latency_ms",), ("flops", "params"), ("flops", "latency_ms")]
+        )
     }
     return table, scores, limits
+
+
+def whole_where_counted(name, limit):
+    return limit if name == "latency_ms" else int(limit)
 
 
 def every_plan(scores):
@@ -77,7 +85,7 @@ def test_a_limit_that_is_met_exactly_is_met():
         table, scores, _ = random_case(seed)
         for plan, score in every_plan(scores):
             cost = table.cost(plan)
-            limits = {"flops": cost.quantity("flops"), "params": cost.params}
+            limits = {name: cost.quantity(name) for name in ("flops", "params", "latency_ms")}
             found = Solver(table, scores).best(limits)
             assert fits(table, found.plan, limits)
             assert found.score <= score * (1 + 1e-9)
@@ -94,6 +102,11 @@ def test_one_unit_below_the_least_there_is_no_plan():
             assert least == min(table.cost(plan).quantity(name) for plan, _ in every_plan(scores))
             assert solver.best({name: least}) is not None
             assert solver.best({name: least - 1}) is None
+
+
+def test_a_latency_that_was_not_measured_cannot_be_limited(solver):
+    with pytest.raises(ValueError, match="not measured"):
+        solver.best({"latency_ms": 1.0})
 
 
 @pytest.fixture
@@ -160,7 +173,7 @@ def test_there_is_no_prediction_where_an_option_has_no_score(table):
     assert solver.predict(Plan({"b": ghost, "c": ghost})) is None
 
 
-@pytest.mark.parametrize("along", ["flops", "params"])
+@pytest.mark.parametrize("along", ["flops", "params", "latency_ms"])
 def test_the_predicted_front_is_within_the_limits_and_falls(along):
     for seed in range(60):
         table, scores, limits = random_case(seed)
