@@ -31,7 +31,7 @@ from pareconv.search.proposals import Problem, uniform_plans
 from pareconv.search.run import Profiled
 from pareconv.search.study import problem_of
 from pareconv.search.teaching import first_look, training_of
-from pareconv.search.trial import LR_PER_GAP, Trial, assemble, run_trial
+from pareconv.search.trial import PACE, Trial, assemble, run_trial
 from pareconv.search.workbench import Workbench
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.files import FileStore
@@ -237,7 +237,7 @@ def _briefly(bench: Workbench, network: fx.GraphModule, compute: float, detail: 
     is that of a student who has come as far.
     """
     asked = bench.answers.asked
-    training = training_of(bench, network, bench.spec.distill, "trial", lr_per_gap=LR_PER_GAP)
+    training = training_of(bench, network, bench.spec.distill, "trial", pace=PACE)
     training.run()
     shown = 3 * training.images + first_look(bench, bench.spec.distill)
     compute += bench.ratio(network) * shown + bench.answers.asked - asked

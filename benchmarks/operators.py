@@ -33,7 +33,7 @@ from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.run import Profiled
 from pareconv.search.seeds import derived
 from pareconv.search.teaching import training_of
-from pareconv.search.trial import LR_PER_GAP
+from pareconv.search.trial import PACE
 from pareconv.search.workbench import Workbench
 
 Row = dict[str, Any]
@@ -123,7 +123,7 @@ def _row(task: Task) -> Row:
     student = _STARTED[task.start](bench, plan).requires_grad_(True)
     recalibrate(student, bench.recalibration)
     before = evaluate(student, bench.validation).accuracy
-    training = training_of(bench, student, bench.spec.distill, "trial", lr_per_gap=LR_PER_GAP)
+    training = training_of(bench, student, bench.spec.distill, "trial", pace=PACE)
     training.run()
     cost, whole = count(student, *_SHAPE), count(bench.teacher, *_SHAPE)
     return {

@@ -2,9 +2,10 @@
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import fx
 
@@ -13,26 +14,41 @@ from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import normalize
+from pareconv.search.distillation.setting import Others, nobody
 from pareconv.search.evaluation import evaluate
 from pareconv.search.spec import Normalize
-from pareconv.search.teaching import first_look, training_of
+from pareconv.search.teaching import Pace, first_look, training_of
 from pareconv.search.training import Progress
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
 Emit = Callable[[dict[str, Any]], None]
 
+
+@dataclass(frozen=True)
+class Tried:
+    """A plan and the SHA-256 of the weights that its trial left."""
+
+    plan: Plan
+    checkpoint: str
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        return cls(Plan.from_json(values["plan"]), values["checkpoint"])
+
+
 _CHECKED_IMAGES = 16
 
-_LR_PER_GAP = 0.1  # more than in a trial: it has longer to come down, and starts closer
-_AVERAGING = 0.02  # share of the steps over which the average of the weights looks back
+# A higher rate than in a trial: it has longer to come down, and starts closer.
+_PACE = Pace(lr_per_gap=0.1, averaging=0.02)
 EXAMS = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the training after which it is examined
 
 
 def finish(
-    bench: Workbench, plan: Plan, checkpoint: str, files: FileStore, emit: Emit
+    bench: Workbench, tried: Tried, others: Sequence[Tried], files: FileStore, emit: Emit
 ) -> dict[str, Any]:
-    """Teach the student of a trial on from its checkpoint, test it once, export it.
+    """Teach the student of a trial on from its checkpoint, test it once, export it. A method may
+    have it learn together with the `others`.
 
     `finish_accuracy` (validation), `test_accuracy`, `compute` (in forward passes of one image
     through the teacher) and the stored `artifacts`.
@@ -41,19 +57,30 @@ def finish(
     def progress(done: float, _loss: float) -> None:
         emit({"type": "progress", "done": done})
 
-    student = rewrite(bench.teacher, plan).requires_grad_(True)
-    restore_weights(student, checkpoint, files)
-    accuracy, compute = polish(bench, student, progress)
+    def loaded() -> list[fx.GraphModule]:
+        return [_student(bench, other, files) for other in others]
+
+    student = _student(bench, tried, files)
+    accuracy, compute = polish(bench, student, loaded, progress)
     return {
         "finish_accuracy": accuracy,
         "test_accuracy": evaluate(student, bench.test).accuracy,
         "compute": compute,
-        "artifacts": _export(bench, student, plan, files),
+        "artifacts": _export(bench, student, tried.plan, files),
     }
 
 
+def _student(bench: Workbench, tried: Tried, files: FileStore) -> fx.GraphModule:
+    student = rewrite(bench.teacher, tried.plan).requires_grad_(True)
+    restore_weights(student, tried.checkpoint, files)
+    return student
+
+
 def polish(
-    bench: Workbench, student: fx.GraphModule, progress: Progress | None = None
+    bench: Workbench,
+    student: fx.GraphModule,
+    others: Others = nobody,
+    progress: Progress | None = None,
 ) -> tuple[float, float]:
     """Teach `student` as `finish` of the spec says, and leave it with its averaged weights as they
     were at the exam that they passed best. Returns the validation accuracy there, and the compute.
@@ -64,21 +91,20 @@ def polish(
         student,
         bench.spec.finish,
         "finish",
-        lr_per_gap=_LR_PER_GAP,
-        averaging=_AVERAGING,
+        pace=_PACE,
+        others=others,
         progress=progress,
     )
     best, state = -1.0, {}
     for share in EXAMS:
         training.run(share)
-        accuracy = evaluate(training.averaged, bench.validation).accuracy
+        accuracy = evaluate(training.deployed, bench.validation).accuracy
         if accuracy >= best:  # of equals the one that learnt longer
-            best, state = accuracy, copy.deepcopy(training.averaged.state_dict())
+            best, state = accuracy, copy.deepcopy(training.deployed.state_dict())
     student.load_state_dict(state)
     looked_at = len(EXAMS) * len(bench.validation) + first_look(bench, bench.spec.finish)
-    taught = sum(map(bench.ratio, training.networks))
-    forwards = 3 * taught * training.images + bench.ratio(student) * looked_at
-    return best, forwards + bench.answers.asked - asked
+    taught = training.compute(bench.ratio) + bench.ratio(student) * looked_at
+    return best, taught + bench.answers.asked - asked
 
 
 def _export(

@@ -139,16 +139,15 @@ def _check_names(spec: JobSpec) -> None:
             found = method(distill.method)
         except ValueError as error:
             raise InvalidSpec(f"{part}.method", str(error)) from error
-        if part == "distill" and found.online:
+        for name, reason in found.refusals(distill.parameters).items():
+            raise InvalidSpec(f"{part}.parameters.{name}", reason)
+        if part == "distill" and found.of(distill.parameters).online:
             raise InvalidSpec(
                 "distill.method",
                 f"{found.name} trains other networks along with the student, for which brief "
                 f"trials have no time; name it in finish.method, and here one of "
                 f"{', '.join(BRIEF)}",
             )
-        for name, value in distill.parameters.items():
-            if reason := found.refusal(name, value):
-                raise InvalidSpec(f"{part}.parameters.{name}", reason)
 
 
 def _check_classes(spec: JobSpec, data: Contents) -> None:

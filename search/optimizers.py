@@ -1,6 +1,9 @@
 """Optimizers: how training turns gradients into steps, by name."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +13,18 @@ from pareconv.search.spec import Optimizer
 _MOMENTUM = 0.9
 
 
-def conv_muon(
-    weights: Sequence[nn.Parameter], *, lr: float, weight_decay: float
-) -> torch.optim.Muon:
+@dataclass(frozen=True)
+class Decay:
+    """The weight decay of every parameter, and of those that have another."""
+
+    usual: float
+    others: Mapping[nn.Parameter, float] = field(default_factory=dict)
+
+    def of(self, parameter: nn.Parameter) -> float:
+        return self.others.get(parameter, self.usual)
+
+
+def conv_muon(weights: Sequence[nn.Parameter], *, lr: float, decay: Decay) -> torch.optim.Muon:
     """Muon for the weights of convolutions [O, I, h, w], each taken as a matrix [O, h * w * I].
 
     A step is the nearest orthogonal matrix to the momentum: all directions of a layer learn equally
@@ -29,12 +41,16 @@ def conv_muon(
             matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
 
     groups = [
-        # Orthogonal rows have length 1 where there are no more of them than columns; torch
-        # stretches them to that where there are.
-        {"params": [matrix], "lr": lr * (_row_length(matrix.detach()) or 1.0)}
-        for matrix in matrices
+        {
+            "params": [matrix],
+            # Orthogonal rows have length 1 where there are no more of them than columns; torch
+            # stretches them to that where there are.
+            "lr": lr * (_row_length(matrix.detach()) or 1.0),
+            "weight_decay": decay.of(weight),
+        }
+        for weight, matrix in zip(weights, matrices, strict=True)
     ]
-    muon = torch.optim.Muon(groups, weight_decay=weight_decay, momentum=_MOMENTUM)
+    muon = torch.optim.Muon(groups, momentum=_MOMENTUM)
     muon.register_step_pre_hook(hand_over)
     return muon
 
@@ -53,7 +69,7 @@ def _as_matrix(gradient: Tensor) -> Tensor:
     return gradient.permute(0, 2, 3, 1).flatten(1)
 
 
-def _muon(network: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+def _muon(network: nn.Module, lr: float, decay: Decay) -> list[torch.optim.Optimizer]:
     """Muon for convolutions that sum over channels, SGD of the same learning rate for the rest."""
     convs = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     chosen = {id(conv.weight) for conv in convs if conv.weight.shape[1] > 1}
@@ -61,22 +77,32 @@ def _muon(network: nn.Module, lr: float, weight_decay: float) -> list[torch.opti
     rest = [each for each in network.parameters() if id(each) not in chosen]
     built: list[torch.optim.Optimizer] = []
     if mixing:
-        built.append(conv_muon(mixing, lr=lr, weight_decay=weight_decay))
+        built.append(conv_muon(mixing, lr=lr, decay=decay))
     if rest:
-        built.append(_nesterov(rest, lr, weight_decay))
+        built.append(_nesterov(rest, lr, decay))
     return built
 
 
-def _sgd(network: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    return [_nesterov(list(network.parameters()), lr, weight_decay)]
+def _sgd(network: nn.Module, lr: float, decay: Decay) -> list[torch.optim.Optimizer]:
+    return [_nesterov(list(network.parameters()), lr, decay)]
 
 
-def _nesterov(parameters: list[nn.Parameter], lr: float, decay: float) -> torch.optim.SGD:
-    return torch.optim.SGD(parameters, lr, _MOMENTUM, weight_decay=decay, nesterov=True)
+def _nesterov(parameters: Sequence[nn.Parameter], lr: float, decay: Decay) -> torch.optim.SGD:
+    alike: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:
+        alike[decay.of(parameter)].append(parameter)
+    groups = [{"params": found, "weight_decay": value} for value, found in alike.items()]
+    return torch.optim.SGD(groups, lr, _MOMENTUM, nesterov=True)
 
 
-Builder = Callable[[nn.Module, float, float], list[torch.optim.Optimizer]]
+class Builder(Protocol):
+    """Makes what trains the parameters of a network between them. It is laid out channels last, and
+    stays so.
+    """
 
-# (network, learning rate, weight decay) -> what trains its parameters between them. The network is
-# laid out channels last, and stays so.
+    def __call__(
+        self, network: nn.Module, lr: float, decay: Decay
+    ) -> list[torch.optim.Optimizer]: ...
+
+
 OPTIMIZERS: dict[Optimizer, Builder] = {"muon": _muon, "sgd": _sgd}

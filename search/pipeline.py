@@ -1,5 +1,6 @@
 """The pipeline: a job through its stages, each of which goes on from what is stored."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pareconv.models.errors import ModelError
@@ -60,7 +61,7 @@ def _finish(run: Run, profiled: Profiled) -> None:
     failures = []
     for position, candidate in enumerate(chosen):
         if not candidate.finalist:
-            failures += _finish_one(run, profiled, candidate, position / len(chosen), len(chosen))
+            failures += _finish_one(run, profiled, chosen, position)
     if chosen and len(failures) == len(chosen):
         raise JobFailed(f"no finalist could be finished; the last one: {failures[-1]}")
 
@@ -73,14 +74,16 @@ def _test_teacher(run: Run, profiled: Profiled) -> None:
 
 
 def _finish_one(
-    run: Run, profiled: Profiled, candidate: Candidate, done: float, finalists: int
+    run: Run, profiled: Profiled, chosen: Sequence[Candidate], position: int
 ) -> list[str]:
-    """Finish one candidate; what went wrong, if something did."""
+    """Finish one of the chosen candidates; what went wrong, if something did."""
 
     def on_event(event: dict[str, Any]) -> None:
-        run.advance(Stage.FINISH, done + event["done"] / finalists)
+        run.advance(Stage.FINISH, (position + event["done"]) / len(chosen))
 
-    payload = {"plan": candidate.plan, "checkpoint": candidate.checkpoint}
+    candidate = chosen[position]
+    others = [_tried(other) for other in chosen if other is not candidate]
+    payload = _tried(candidate) | {"others": others}
     try:
         result = _call_twice(run, profiled.bench | payload, on_event)
     except (SearchError, ModelError) as error:
@@ -93,6 +96,10 @@ def _finish_one(
         return [str(error)]
     _keep(run, candidate, result)
     return []
+
+
+def _tried(candidate: Candidate) -> dict[str, Any]:
+    return {"plan": candidate.plan, "checkpoint": candidate.checkpoint}
 
 
 def _call_twice(run: Run, payload: dict[str, Any], on_event: Any) -> dict[str, Any]:

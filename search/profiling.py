@@ -16,6 +16,7 @@ from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.batches import Split
 from pareconv.search.data.images import Images
 from pareconv.search.distillation.labels import Labels
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import InvalidSpec, JobFailed
 from pareconv.search.evaluation import Accuracy, evaluate
 from pareconv.search.inspection import inspect
@@ -96,14 +97,15 @@ def _train_teacher(bench: Workbench, emit: Emit) -> None:
         optimizer="sgd",
         lr=training.lr,
         weight_decay=training.weight_decay,
-        seed=derived(bench.spec.seed, "teacher-batches"),
     )
+    seed = derived(bench.spec.seed, "teacher-batches")
 
     def progress(done: float, loss: float) -> None:
         emit({"type": "progress", "what": "training the teacher", "done": done, "loss": loss})
 
     bench.teacher.requires_grad_(True)
-    Training(bench.teacher, bench.views, None, Labels(), recipe, progress=progress).run()
+    setting = Setting(bench.teacher, bench.views, None, seed)
+    Training(setting, Labels(), recipe, progress=progress).run()
     bench.teacher.requires_grad_(False)
 
 

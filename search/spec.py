@@ -291,6 +291,11 @@ class Distill(Spec):
         "its length by which a filter is moved; `auto` grows with the batch and with how far the "
         "student starts below its teacher",
     )
+    scale_weight_decay: bool = Field(
+        False,
+        description="whether a layer that was rebuilt gets a weight decay smaller by the share of "
+        "its parameters that it kept",
+    )
     parameters: dict[str, ParameterValue] = Field(
         default_factory=dict,
         description="of the method, by name, as GET /methods lists them; others are its defaults",

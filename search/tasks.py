@@ -13,7 +13,7 @@ from pareconv.search.contents import contents
 from pareconv.search.data.sources import Source
 from pareconv.search.distillation.registry import METHODS
 from pareconv.search.evaluation import evaluate
-from pareconv.search.finishing import finish
+from pareconv.search.finishing import Tried, finish
 from pareconv.search.inspection import inspect
 from pareconv.search.library import LibraryBuilder
 from pareconv.search.profiling import profile
@@ -89,8 +89,8 @@ def _evaluate(payload: Json, _emit: Emit) -> Json:
 
 
 def _finish(payload: Json, emit: Emit) -> Json:
-    plan = Plan.from_json(payload["plan"])
-    return finish(_bench(payload), plan, payload["checkpoint"], _files(), emit)
+    others = [Tried.from_json(other) for other in payload["others"]]
+    return finish(_bench(payload), Tried.from_json(payload), others, _files(), emit)
 
 
 def _test_teacher(payload: Json, _emit: Emit) -> Json:

@@ -1,8 +1,11 @@
 """Teaching: the training that a part of the spec asks for, on a workbench."""
 
+from dataclasses import dataclass
+
 from torch import fx
 
 from pareconv.search.distillation.registry import method
+from pareconv.search.distillation.setting import Others, Setting, nobody
 from pareconv.search.evaluation import evaluate
 from pareconv.search.seeds import derived
 from pareconv.search.spec import Distill
@@ -16,19 +19,27 @@ _WEIGHT_DECAY = 5e-4
 _LEAST_LR, _MOST_LR = 0.005, 0.03
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a stage teaches: a learning rate that is `auto` is `lr_per_gap` times the accuracy
+    that the student lacks before it. `averaging` is that of the recipe.
+    """
+
+    lr_per_gap: float
+    averaging: float = 0.0
+
+
 def training_of(
     bench: Workbench,
     student: fx.GraphModule,
     distill: Distill,
     *purpose: object,
-    lr_per_gap: float,
-    averaging: float = 0.0,
+    pace: Pace,
+    others: Others = nobody,
     progress: Progress | None = None,
 ) -> Training:
-    """`student`, about to be taught as `distill` says, in an order of its own for each
-    `purpose`.
-
-    A learning rate that is `auto` is `lr_per_gap` times the accuracy that the student lacks now.
+    """`student`, about to be taught as `distill` says, in an order of its own for each `purpose`,
+    maybe with the `others` of its front.
     """
     assert isinstance(distill.batch_size, int)  # resolved
     assert isinstance(distill.views, int)
@@ -38,19 +49,15 @@ def training_of(
         pool=min(images, distill.views),
         batch_size=distill.batch_size,
         optimizer=distill.optimizer,
-        lr=_lr(bench, student, distill, lr_per_gap),
+        lr=_lr(bench, student, distill, pace.lr_per_gap),
         weight_decay=_WEIGHT_DECAY,
-        seed=derived(bench.spec.seed, *purpose),
-        averaging=averaging,
+        scale_decay=distill.scale_weight_decay,
+        averaging=pace.averaging,
     )
-    return Training(
-        student,
-        bench.views,
-        bench.answers,
-        method(distill.method).of(distill.parameters),
-        recipe,
-        progress=progress,
-    )
+    seed = derived(bench.spec.seed, *purpose)
+    setting = Setting(student, bench.views, bench.answers, seed, others)
+    taught = method(distill.method).of(distill.parameters)
+    return Training(setting, taught, recipe, progress=progress)
 
 
 def first_look(bench: Workbench, distill: Distill) -> int:

@@ -6,24 +6,24 @@ Knows no method and no network by name.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pareconv.search.answers import Answers
-from pareconv.search.data.batches import shuffled
-from pareconv.search.data.views import Views
+from pareconv.search.data.batches import batch_sizes
+from pareconv.search.decay import scaled
 from pareconv.search.distillation.base import Method
-from pareconv.search.distillation.course import Batch, Setting
+from pareconv.search.distillation.course import Batch, Course
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import Diverged
-from pareconv.search.optimizers import OPTIMIZERS
+from pareconv.search.optimizers import OPTIMIZERS, Decay
 from pareconv.search.precision import channels_last
 from pareconv.search.spec import Optimizer
 
 _WARM_UP = 0.05  # of the steps
 _STEPS_PER_REPORT = 20
-_SAMPLE = 2  # images, from which a method sees shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,9 @@ class Recipe:
     """A short linear warm-up to the learning rate, then one cosine to zero.
 
     `images` counts training images, repeats included: the length of the training. They come from
-    the first `pool` views, each shown once before one is shown again. `averaging` is the share of
-    the steps over which an exponential moving average of the weights looks back; 0 keeps none.
+    the first `pool` views, each shown once before one is shown again. With `scale_decay` layers
+    that were rebuilt get less of the weight decay. `averaging` is the share of the steps over which
+    an exponential moving average of the weights looks back; 0 keeps none.
     """
 
     images: int
@@ -41,7 +42,7 @@ class Recipe:
     optimizer: Optimizer
     lr: float
     weight_decay: float
-    seed: int
+    scale_decay: bool = False
     averaging: float = 0.0
 
 
@@ -49,51 +50,54 @@ Progress = Callable[[float, float], None]  # share done 0..1, mean loss since th
 
 
 class Training:
-    """Teaches `student` in place, as far as it is asked to; between two calls of `run` the student
-    may be looked at.
-
-    `answers` are the teacher's to the `views`, None where there is no teacher.
+    """Teaches the student of its setting in place, as far as it is asked to; between two calls of
+    `run` the student may be looked at.
     """
 
     def __init__(
         self,
-        student: fx.GraphModule,
-        views: Views,
-        answers: Answers | None,
+        setting: Setting,
         method: Method,
         recipe: Recipe,
         *,
         progress: Progress | None = None,
     ) -> None:
-        self.student = student
-        self._views, self._progress = views, progress
-        sample, _ = views[torch.arange(_SAMPLE)]
-        counts = views.split.labels.bincount()
-        self._course = method.course(Setting(student, answers, sample, counts, recipe.seed))
-        self._taught = channels_last(nn.ModuleList([*self.networks, *self._course.extras]))
-        self._batches = list(shuffled(recipe.images, recipe.pool, recipe.batch_size, recipe.seed))
-        self._optimizers = OPTIMIZERS[recipe.optimizer](
-            self._taught, recipe.lr, recipe.weight_decay
+        self._student, self._views = setting.student.eval(), setting.views
+        self._progress = progress
+        self._course = method.course(setting)
+        self._taught = channels_last(nn.ModuleList([*self._course.networks, *self._course.extras]))
+        self._batches = self._course.order(
+            recipe.images, recipe.pool, recipe.batch_size, setting.seed
         )
-        course = _warm_up_then_cosine(len(self._batches))
+        self._steps = len(batch_sizes(recipe.images, recipe.batch_size))
+        self._optimizers = OPTIMIZERS[recipe.optimizer](
+            self._taught, recipe.lr, _decay(recipe, self._course, setting)
+        )
+        course = _warm_up_then_cosine(self._steps)
         self._schedules = [
             torch.optim.lr_scheduler.LambdaLR(each, course) for each in self._optimizers
         ]
-        self._average = _average(student, recipe.averaging * len(self._batches))
-        self._seed = recipe.seed
+        self._average = _average(self._course.deployed, recipe.averaging * self._steps)
+        self._seed = setting.seed
         self._step = 0
         self.images = 0  # shown so far
         self._losses: list[Tensor] = []
 
     @property
-    def networks(self) -> tuple[fx.GraphModule, ...]:
-        """All that are trained, the student first."""
-        return self._course.networks
+    def deployed(self) -> nn.Module:
+        """What the student becomes: with averaged weights and statistics, where the recipe keeps an
+        average.
+        """
+        return self._course.deployed if self._average is None else self._average.module
 
-    @property
-    def averaged(self) -> nn.Module:
-        """The student with averaged weights and statistics; itself where no average is kept."""
-        return self.student if self._average is None else self._average.module
+    def compute(self, ratio: Callable[[nn.Module], float]) -> float:
+        """What it took so far beside the teacher's answers, in forward passes of one image through
+        a network to which those of others have this `ratio`.
+        """
+        course = self._course
+        trained, onlooking = (sum(map(ratio, each)) for each in (course.networks, course.onlookers))
+        looked_at = course.looked_at * ratio(self._student)
+        return (3 * trained + onlooking) * self.images + looked_at
 
     def run(self, share: float = 1.0) -> float:
         """Train until that share of the steps is done; the student is in eval mode afterwards.
@@ -101,12 +105,12 @@ class Training:
         Returns the mean loss of the last steps. Raises Diverged as soon as a report finds the loss
         not finite; asking more often would make the device wait for every step.
         """
-        until = round(share * len(self._batches))
+        until = round(share * self._steps)
         self._taught.train()
         mean = math.nan
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed + self._step)  # dropout draws from the global generator
-            for numbers in self._batches[self._step : until]:
+            for numbers in islice(self._batches, until - self._step):
                 self._losses.append(self._learn(numbers))
                 self._step += 1
                 self.images += len(numbers)
@@ -117,7 +121,7 @@ class Training:
 
     def _learn(self, numbers: Tensor) -> Tensor:
         images, labels = self._views[numbers]
-        done = self._step / len(self._batches)
+        done = self._step / self._steps
         terms = self._course.terms(Batch(numbers, images, labels, done))
         loss = torch.stack(list(terms.values())).sum()
         self._taught.zero_grad(set_to_none=True)
@@ -126,8 +130,9 @@ class Training:
             optimizer.step()
         for schedule in self._schedules:
             schedule.step()
+        self._course.after_step()
         if self._average is not None:
-            self._average.update_parameters(self.student)
+            self._average.update_parameters(self._course.deployed)
         return loss.detach()
 
     def _report(self) -> float:
@@ -139,16 +144,37 @@ class Training:
                 "a lower learning rate may help"
             )
         if self._progress is not None:
-            self._progress(self._step / len(self._batches), mean)
+            self._progress(self._step / self._steps, mean)
         return mean
 
 
-def _average(student: fx.GraphModule, steps: float) -> AveragedModel | None:
+def _decay(recipe: Recipe, course: Course, setting: Setting) -> Decay:
+    """Scaled in all networks that are built as the student is."""
+    if not recipe.scale_decay or setting.answers is None:
+        return Decay(recipe.weight_decay)
+    less = scaled(setting.student, setting.answers.teacher, recipe.weight_decay)
+    shapes = _shapes(setting.student)
+    return Decay(
+        recipe.weight_decay,
+        {
+            network.get_parameter(name): decay
+            for network in course.networks
+            if _shapes(network) == shapes
+            for name, decay in less.items()
+        },
+    )
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in network.named_parameters()}
+
+
+def _average(network: nn.Module, steps: float) -> AveragedModel | None:
     if steps <= 1:
         return None
     decay = 1 - 1 / steps
     averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(student, multi_avg_fn=averaging, use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
 
 
 def _warm_up_then_cosine(steps: int) -> Callable[[int], float]:

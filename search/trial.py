@@ -19,11 +19,11 @@ from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.rungs import RUNGS, Rung, beaten
 from pareconv.search.seeds import derived
-from pareconv.search.teaching import first_look, training_of
+from pareconv.search.teaching import Pace, first_look, training_of
 from pareconv.search.workbench import Workbench
 from pareconv.storage.files import FileStore
 
-LR_PER_GAP = 0.02
+PACE = Pace(lr_per_gap=0.02)
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,14 @@ def run_trial(bench: Workbench, trial: Trial, files: FileStore) -> dict[str, Any
     """
     started, asked = time.perf_counter(), bench.answers.asked
     student, spent = assemble(bench, trial.plan, trial.weights, files)
-    training = training_of(
-        bench, student, bench.spec.distill, "trial", trial.attempt, lr_per_gap=LR_PER_GAP
-    )
+    training = training_of(bench, student, bench.spec.distill, "trial", trial.attempt, pace=PACE)
     rungs: list[Rung] = []
     reason = None
 
     def compute() -> float:
         looked_at = len(rungs) * len(bench.validation) + first_look(bench, bench.spec.distill)
-        shown = bench.ratio(student) * (3 * training.images + looked_at)
-        return spent + shown + bench.answers.asked - asked
+        taught = training.compute(bench.ratio) + bench.ratio(student) * looked_at
+        return spent + taught + bench.answers.asked - asked
 
     try:
         for share in (*RUNGS, 1.0) if bench.spec.search.stop_early else (1.0,):

@@ -67,7 +67,7 @@ class CifarResNet(nn.Module):
         self.layer2 = _stage(16, 32, num_blocks=num_blocks, shortcut=shortcut)
         self.layer3 = _stage(32, 64, num_blocks=num_blocks, shortcut=shortcut)
         self.linear = nn.Linear(64, num_classes)
-        he_initialise(self)
+        he_initialise(self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))

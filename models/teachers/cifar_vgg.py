@@ -20,7 +20,7 @@ class CifarVgg16(nn.Module):
         super().__init__()
         self.features = _features()
         self.classifier = nn.Linear(_STAGES[-1][0], num_classes)
-        he_initialise(self)
+        he_initialise(self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(self.features(x), 1)

@@ -64,7 +64,7 @@ class CifarWideResNet(nn.Module):
         self.block3 = _Stage(32 * width, 64 * width, stride=2, num_blocks=num_blocks)
         self.bn1 = nn.BatchNorm2d(64 * width)
         self.fc = nn.Linear(64 * width, num_classes)
-        he_initialise(self)
+        he_initialise(self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(self.conv1(x))))

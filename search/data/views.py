@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pareconv.search.data.augment import Moves, move
 from pareconv.search.data.batches import Split, normalize
+from pareconv.search.seeds import derived
 from pareconv.search.spec import Augment
 
 
@@ -20,32 +21,41 @@ class Views:
 
     def __init__(self, split: Split, augment: Augment, seed: int) -> None:
         self.split = split
-        self._augment = augment
+        self._augment, self._seed = augment, seed
         self._generator = torch.Generator().manual_seed(seed)
-        self._orders: list[Tensor] = []
-        self._moves: list[Moves] = []
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._moves = Moves.none(0)
+        self._others: dict[int, Moves] = {}
 
     def __getitem__(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """The views of these `numbers` (int64 [B], on the CPU): images [B, 3, S, S] normalised, and
         labels [B].
         """
-        passes = numbers // len(self.split)
-        first = int(passes.min())
-        if first == int(passes.max()):
-            return self._within(first, numbers % len(self.split))
-        # A batch may run over the end of a pass: each part of it, and back in the order asked for.
-        members = [(passes == each).nonzero().squeeze(1) for each in set(passes.tolist())]
-        parts = [self[numbers[places]] for places in members]
-        images, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-        order = torch.cat(members).argsort().to(images.device)
-        return images[order], labels[order]
+        chosen = self.indices(numbers).to(self.split.images.device)
+        return self._shown(chosen, self._moves[numbers]), self.split.labels[chosen]
 
-    def _within(self, number: int, places: Tensor) -> tuple[Tensor, Tensor]:
-        while len(self._orders) <= number:
-            side = self.split.images.shape[-1]
-            self._orders.append(torch.randperm(len(self.split), generator=self._generator))
-            self._moves.append(Moves.draw(self._augment, len(self.split), side, self._generator))
-        chosen = self._orders[number][places].to(self.split.images.device)
+    def moved_again(self, numbers: Tensor, variant: int) -> Tensor:
+        """The images of these views [B, 3, S, S], moved in another way for each `variant`."""
+        chosen = self.indices(numbers).to(self.split.images.device)
+        moves = self._others.get(variant, Moves.none(0))
+        while len(moves) <= int(numbers.max()):
+            seed = derived(self._seed, variant, len(moves))
+            moves = moves.followed_by(self._drawn(torch.Generator().manual_seed(seed)))
+        self._others[variant] = moves
+        return self._shown(chosen, moves[numbers])
+
+    def indices(self, numbers: Tensor) -> Tensor:
+        """Which image of the split each of these views is of: int64 [B]."""
+        while len(self._order) <= int(numbers.max()):
+            order = torch.randperm(len(self.split), generator=self._generator)
+            self._order = torch.cat([self._order, order])
+            self._moves = self._moves.followed_by(self._drawn(self._generator))
+        return self._order[numbers]
+
+    def _drawn(self, generator: torch.Generator) -> Moves:
+        """For one pass."""
+        return Moves.draw(self._augment, len(self.split), self.split.images.shape[-1], generator)
+
+    def _shown(self, chosen: Tensor, moves: Moves) -> Tensor:
         images = normalize(self.split.images[chosen], self.split.mean, self.split.std)
-        images = move(images, self._moves[number][places])
-        return images.contiguous(memory_format=torch.channels_last), self.split.labels[chosen]
+        return move(images, moves).contiguous(memory_format=torch.channels_last)

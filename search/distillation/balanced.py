@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pareconv.search.answers import Listener
 from pareconv.search.distillation.base import Method, Parameter
-from pareconv.search.distillation.course import Batch, Course, Setting
+from pareconv.search.distillation.course import Batch, Course
+from pareconv.search.distillation.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class _BalancedCourse(Course):
         assert setting.answers is not None
         self._method, self._answers = method, setting.answers
         self._listener = Listener(setting.student, ())
-        with torch.no_grad():
-            classes = self._listener(setting.sample).logits.shape[1]
-        counts = setting.class_counts
-        self._weights = method.weights(F.pad(counts, (0, classes - len(counts))))
+        self._weights = method.weights(setting.class_counts)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         own = self._listener(batch.images).logits

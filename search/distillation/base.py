@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
-from pareconv.search.distillation.course import Course, Setting
+from pareconv.search.distillation.course import Course
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.spec import ParameterValue
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One hyper-parameter of a method, of the kind of its `default`: a number between `low` and
-    `high` (whole where these are), a word of `choices`, or true and false.
+    `high` (whole where these are), true and false, or text, one of `choices` where there are some.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Parameter:
         if self.choices:
             known = ", ".join(self.choices)
             return None if value in self.choices else f"{value!r} is none of {known}"
+        if isinstance(self.default, str):
+            return None if isinstance(value, str) else f"{value!r} is no text"
         assert self.low is not None
         assert self.high is not None
         bounds = f"{self.low} to {self.high}"
@@ -42,8 +45,7 @@ class Parameter:
 class Method(ABC):
     """How a student is taught. The training loop knows no method by name: it runs a course.
 
-    A subclass is built from the values of its `parameters`, by name. One that is `online` trains
-    other networks along with the student, for which brief trials have no time.
+    A subclass is built from the values of its `parameters`, by name.
     """
 
     name: ClassVar[str]
@@ -53,7 +55,13 @@ class Method(ABC):
     source: ClassVar[str]
     when: ClassVar[str]  # to use it
     parameters: ClassVar[tuple[Parameter, ...]] = ()
-    online: ClassVar[bool] = False
+
+    @property
+    def online(self) -> bool:
+        """Whether it trains other networks along with the student, for which brief trials have no
+        time.
+        """
+        return False
 
     @classmethod
     def complete(cls, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
@@ -66,12 +74,21 @@ class Method(ABC):
         return cls(**cls.complete(given))
 
     @classmethod
-    def refusal(cls, name: str, value: ParameterValue) -> str | None:
-        """Why the parameter of that name cannot be that value; None if it can."""
+    def refusals(cls, given: Mapping[str, ParameterValue]) -> dict[str, str]:
+        """Why parameters cannot be what is `given`, by name; empty if they can."""
         known = {each.name: each for each in cls.parameters}
-        if name not in known:
-            return f"{cls.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}"
-        return known[name].refusal(value)
+        reasons: dict[str, str] = {}
+        for name, value in given.items():
+            if name not in known:
+                listed = ", ".join(known) or "none"
+                reasons[name] = f"{cls.name} has no parameter {name!r}; it has: {listed}"
+            elif reason := known[name].refusal(value):
+                reasons[name] = reason
+        return reasons
+
+    def misfit(self, image_size: int) -> str | None:
+        """Why it cannot teach on images of so many pixels a side; None if it can."""
+        return None
 
     @abstractmethod
     def course(self, setting: Setting) -> Course:
@@ -82,5 +99,14 @@ class Method(ABC):
         """What `GET /methods` shows of it."""
         texts = "name", "summary", "formula", "cost", "source", "when"
         return {text: getattr(cls, text) for text in texts} | {
-            "parameters": [asdict(parameter) for parameter in cls.parameters]
+            "online": cls.of({}).online,
+            "parameters": [asdict(parameter) for parameter in cls.parameters],
         }
+
+
+class OnlineMethod(Method):
+    """A method that trains other networks along with the student."""
+
+    @property
+    def online(self) -> bool:
+        return True

@@ -1,56 +1,12 @@
 """The contract of a course: one training by a method, as the training loop sees it."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, fx, nn
 
-from pareconv.models.teachers.initialisation import he_initialise
-from pareconv.search.answers import Answers
-from pareconv.search.seeds import derived
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What a method makes its course of: the student, the answers of a trained teacher where there
-    is one, a few training images [N, 3, S, S], normalised, how many there are of each class [K],
-    and the seed of whatever is random in it.
-    """
-
-    student: fx.GraphModule
-    answers: Answers | None
-    sample: Tensor
-    class_counts: Tensor
-    seed: int
-
-    def standard(self) -> fx.GraphModule:
-        """The teacher's network, the weights of its layers drawn anew."""
-        assert self.answers is not None
-        return self._anew(self.answers.teacher, "standard")
-
-    def twin(self, number: int) -> fx.GraphModule:
-        """The student's network, its weights drawn anew for each `number`."""
-        return self._anew(self.student, "twin", number)
-
-    def _anew(self, network: fx.GraphModule, *purpose: object) -> fx.GraphModule:
-        drawn = copy.deepcopy(network).requires_grad_(True)
-        with self.chance(*purpose):
-            for module in drawn.modules():
-                if reset := getattr(module, "reset_parameters", None):
-                    reset()
-            he_initialise(drawn)
-        return drawn
-
-    @contextmanager
-    def chance(self, *purpose: object) -> Iterator[None]:
-        """Within it random numbers depend on the seed and `purpose` alone."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived(self.seed, *purpose))
-            yield
+from pareconv.search.data.batches import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +22,9 @@ class Batch:
 
 
 class Course(ABC):
-    """Who takes part in a training, and what each step minimises.
+    """Who takes part in a training, what each step shows, and what it minimises.
 
-    `networks` are trained, from images to logits; the first is the student, which is deployed.
+    `networks` are trained, from images to logits; the first is the student.
     """
 
     def __init__(self, networks: Sequence[fx.GraphModule]) -> None:
@@ -79,6 +35,31 @@ class Course(ABC):
         """What else is trained along, and never deployed: heads, projections."""
         return ()
 
+    @property
+    def onlookers(self) -> Sequence[nn.Module]:
+        """Networks that answer each batch and are not trained."""
+        return ()
+
+    @property
+    def deployed(self) -> nn.Module:
+        """What the student becomes: a network with the names of its weights."""
+        return self.networks[0]
+
+    @property
+    def looked_at(self) -> int:
+        """At how many images of the student it has looked outside of the steps."""
+        return 0
+
+    def order(self, images: int, pool: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+        """The numbers of the views of each batch, from the first `pool` views and `images` in all,
+        in batches of the sizes of `batch_sizes`. Each is asked for when the step before it is done.
+        """
+        return shuffled(images, pool, batch_size, seed)
+
     @abstractmethod
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar losses, each averaged over the batch; their sum is minimised."""
+
+    def after_step(self) -> None:
+        """What happens once the weights have moved."""
+        return

@@ -6,13 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pareconv.search.answers import Listener
-from pareconv.search.distillation.base import Method, Parameter
-from pareconv.search.distillation.course import Batch, Course, Setting
+from pareconv.search.distillation.base import OnlineMethod, Parameter
+from pareconv.search.distillation.course import Batch, Course
 from pareconv.search.distillation.divergence import softened
+from pareconv.search.distillation.setting import Setting
 
 
 @dataclass(frozen=True)
-class MutualLearning(Method):
+class MutualLearning(OnlineMethod):
     """CE(z_s, y) + T^2 * KL(p_t || p_s) for the student, CE(z_t, y) + T^2 * KL(p_s || p_t) for the
     teacher, each looking at the other without a gradient.
 
@@ -29,7 +30,6 @@ class MutualLearning(Method):
     source = "Xie et al. 2019, arXiv 1909.13063 (abstract); Zhang et al. 2018, arXiv 1706.00384"
     when = "Long trainings where no trained teacher is to be had; a trained one teaches better."
     parameters = (Parameter("temperature", 1.0, 0.01, 100.0, "T: softens the logits of both"),)
-    online = True
 
     temperature: float
 

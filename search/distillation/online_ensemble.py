@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pareconv.search.answers import Listener
-from pareconv.search.distillation.base import Method, Parameter
-from pareconv.search.distillation.course import Batch, Course, Setting
+from pareconv.search.distillation.base import OnlineMethod, Parameter
+from pareconv.search.distillation.course import Batch, Course
 from pareconv.search.distillation.divergence import softened
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.precision import fast
 
 
 @dataclass(frozen=True)
-class OnlineEnsemble(Method):
+class OnlineEnsemble(OnlineMethod):
     """CE(a_t, y) + sum over the students of [CE(a_i, y) + T^2 * KL(p_t || p_i)], where a_t is the
     answer of a head on the concatenated last feature maps of all students: FC(GAP(ReLU(BN(Z)))).
 
@@ -46,7 +47,6 @@ class OnlineEnsemble(Method):
             ("mean", "batchmean"),
         ),
     )
-    online = True
 
     students: int
     temperature: float
@@ -65,10 +65,9 @@ class _EnsembleCourse(Course):
         self._method = method
         self._listeners = [Listener(each, setting.answers.taps[-1:]) for each in self.networks]
         with torch.no_grad():
-            seen = self._listeners[0](setting.sample)
-        channels = len(self.networks) * seen.features[-1].shape[1]
+            channels = self._listeners[0](setting.sample).features[-1].shape[1]
         with setting.chance("head"):
-            head = _Head(channels, seen.logits.shape[1])
+            head = _Head(len(self.networks) * channels, setting.classes)
         self.head = head.to(setting.sample.device)
 
     @property

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from pareconv.search.answers import Answer, Listener
 from pareconv.search.distillation.base import Method
-from pareconv.search.distillation.course import Batch, Course, Setting
+from pareconv.search.distillation.course import Batch, Course
+from pareconv.search.distillation.setting import Setting
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pareconv.search.data.digits import load
 from pareconv.search.data.images import Images
 from pareconv.search.data.views import Views
 from pareconv.search.distillation.labels import Labels
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.resolving import resolve
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
@@ -90,9 +91,9 @@ def taught_weights(digits) -> dict[str, Tensor]:
     split = Split(digits.train_images, digits.train_labels, *statistics(digits.train_images))
     network, views = make_network(9), Views(split, "crop", 0)
     recipe = Recipe(
-        images=9000, pool=9000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4, seed=0
+        images=9000, pool=9000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4
     )
-    Training(network, views, None, Labels(), recipe).run()
+    Training(Setting(network, views, None, seed=0), Labels(), recipe).run()
     return network.state_dict()
 
 

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -119,29 +120,37 @@ def test_a_method_that_needs_no_teacher_ignores_it(name, lesson):
 @EVERY_PLAIN
 def test_every_parameter_reaches_the_method(name, lesson):
     for parameter in METHODS[name].parameters:
-        changed = METHODS[name].of({parameter.name: 0.5 * (parameter.low + parameter.high)})
+        other = parameter.choices[-1:] or (0.5 * (parameter.low + parameter.high),)
+        changed = METHODS[name].of({parameter.name: other[0]})
         assert total(changed.terms(lesson)) != total(by_default(name).terms(lesson))
 
 
 @EVERY
 def test_a_parameter_outside_its_bounds_is_refused(name):
     found = METHODS[name]
+
+    def refusal(parameter, value):
+        return found.refusals({parameter.name: value}).get(parameter.name)
+
     for parameter in found.parameters:
-        assert found.refusal(parameter.name, parameter.default) is None
-        assert found.refusal(parameter.name, "much")
+        assert refusal(parameter, parameter.default) is None
+        assert refusal(parameter, "much")
         if isinstance(parameter.default, bool):
-            assert "neither true nor false" in found.refusal(parameter.name, 1.0)
+            assert "neither true nor false" in refusal(parameter, 1.0)
         elif parameter.choices:
-            assert all(found.refusal(parameter.name, word) is None for word in parameter.choices)
-            assert ", ".join(parameter.choices) in found.refusal(parameter.name, "much")
+            assert all(refusal(parameter, word) is None for word in parameter.choices)
+            assert ", ".join(parameter.choices) in refusal(parameter, "much")
+        elif isinstance(parameter.default, str):
+            assert "is no text" in refusal(parameter, 1.0)
         else:
-            assert found.refusal(parameter.name, parameter.low) is None
-            assert found.refusal(parameter.name, parameter.high) is None
-            outside = found.refusal(parameter.name, parameter.high + 1)
-            assert f"is outside {parameter.low} to {parameter.high}" in outside
+            assert refusal(parameter, parameter.low) is None
+            assert refusal(parameter, parameter.high) is None
+            outside = f"is outside {parameter.low} to {parameter.high}"
+            assert outside in refusal(parameter, parameter.high + 1)
             if isinstance(parameter.default, int):
-                assert "is not whole" in found.refusal(parameter.name, float(parameter.low))
-    assert f"{name} has no parameter 'speed'; it has: " in found.refusal("speed", 1.0)
+                assert "is not whole" in refusal(parameter, float(parameter.low))
+    unknown = found.refusals({"speed": 1.0})["speed"]
+    assert re.fullmatch(r"\w+ has no parameter 'speed'; it has: .+", unknown)
 
 
 @EVERY
@@ -194,6 +203,16 @@ def test_features_are_compared_relative_to_the_teachers(lesson):
     own = Answer(shown.logits, (shown.features[0], 1.5 * shown.features[1]))
     terms = FeatureDistillation.of({"beta": 10}).terms(Lesson(own, lesson.labels, shown))
     assert float(terms["features"]) == pytest.approx(10 * (0 + 0.25) / 2)
+
+
+def test_features_may_be_compared_by_their_direction_alone(lesson):
+    """Half as long they point where the teacher's do; turned round they are as far as can be."""
+    shown = lesson.teacher
+    for factor, apart in ((0.5, 0.0), (-1.0, 2.0)):
+        own = through(shown, lambda part, factor=factor: factor * part)
+        method = FeatureDistillation.of({"beta": 10, "distance": "cosine"})
+        found = method.terms(Lesson(own, lesson.labels, shown))["features"]
+        assert float(found) == pytest.approx(10 * apart, abs=1e-5)
 
 
 def test_features_are_learnt_beside_the_logits(lesson):

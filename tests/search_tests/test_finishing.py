@@ -5,11 +5,13 @@ from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search import finishing
 from pareconv.search.evaluation import evaluate
-from pareconv.search.finishing import finish
+from pareconv.search.finishing import Tried, finish
+from pareconv.search.teaching import Pace
 from pareconv.search.trial import Trial, run_trial
 from pareconv.storage.files import FileStore
 
 PLAN = Plan.from_json({"0": "svd(ratio=0.375)", "3": "svd(ratio=0.125)"})
+OTHER = Plan.from_json({"3": "shift"})
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def bench(new_bench):
 class Finished:
     """What came of finishing, the student that was exported, and what was measured on the way."""
 
-    def __init__(self, bench, files, patch):
+    def __init__(self, bench, files, patch, others=()):
         self.trial = run_trial(bench, Trial(PLAN), files)
         self.exams, self.tests, self.events = [], [], []
 
@@ -44,7 +46,8 @@ class Finished:
         patch.setattr(finishing, "evaluate", watched)
         patch.setattr(finishing, "_export", exported)
         self.asked = bench.answers.asked
-        self.result = finish(bench, PLAN, self.trial["checkpoint"], files, self.events.append)
+        tried = Tried(PLAN, self.trial["checkpoint"])
+        self.result = finish(bench, tried, others, files, self.events.append)
         self.asked = bench.answers.asked - self.asked
 
 
@@ -79,7 +82,7 @@ def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch
     """Averages over nothing are the weights themselves: another student, of the same training."""
     exams = []
     for averaging in (0.0, 0.2):
-        monkeypatch.setattr(finishing, "_AVERAGING", averaging)
+        monkeypatch.setattr(finishing, "_PACE", Pace(0.1, averaging))
         exams.append(Finished(bench, files, monkeypatch).exams)
     name = "8.weight"
     (_, start), (_, same) = (seen[0] for seen in exams)
@@ -90,7 +93,7 @@ def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch
 
 
 def test_it_never_ends_below_where_its_trial_ended(bench, files, monkeypatch):
-    monkeypatch.setattr(finishing, "_LR_PER_GAP", 1e9)
+    monkeypatch.setattr(finishing, "_PACE", Pace(lr_per_gap=1e9))
     ruined = Finished(bench, files, monkeypatch)
     assert ruined.result["finish_accuracy"] >= ruined.trial["accuracy"]
 
@@ -128,3 +131,20 @@ def test_networks_that_learn_along_are_counted_and_not_deployed(new_bench, files
         assert set(done.student.state_dict()) == set(restored)
     images = round(0.5 * len(bench.train))
     assert spent["mutual"] - spent["labels"] == pytest.approx(3 * images)
+
+
+def test_finalists_of_different_plans_may_teach_each_other(new_bench, files, monkeypatch):
+    """Each starts from its own trial, and is trained on every image."""
+    finish = {"epochs": 0.5, "lr": 0.01, "method": "collaborative"}
+    finish |= {"parameters": {"partners": "front"}}
+    bench = new_bench(distill={"epochs": 0.2}, finish=finish)
+    trial = run_trial(bench, Trial(OTHER), files)
+    others = [Tried(OTHER, trial["checkpoint"])]
+    partner = rewrite(bench.teacher, OTHER)
+    done = Finished(bench, files, monkeypatch, others)
+    images, exams = round(0.5 * len(bench.train)), len(done.exams) * len(bench.validation)
+    ratio = bench.ratio(done.student)
+    assert done.result["compute"] == pytest.approx(
+        3 * images * (ratio + bench.ratio(partner)) + ratio * exams + done.asked
+    )
+    assert set(done.student.state_dict()) == set(rewrite(bench.teacher, PLAN).state_dict())

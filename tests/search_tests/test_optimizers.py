@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from pareconv.models.convolutions.adder import Adder
-from pareconv.search.optimizers import OPTIMIZERS, conv_muon
+from pareconv.search.optimizers import OPTIMIZERS, Decay, conv_muon
 from pareconv.search.precision import channels_last
 
 
@@ -49,7 +49,7 @@ def step(network, built, *, times=1.0):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_parameter_learns(name, network):
     before = copy.deepcopy(dict(network.named_parameters()))
-    built = OPTIMIZERS[name](network, 0.01, 5e-4)
+    built = OPTIMIZERS[name](network, 0.01, Decay(5e-4))
     first = step(network, built)
     moved = {name: not torch.equal(now, before[name]) for name, now in network.named_parameters()}
     assert all(moved.values()), moved
@@ -62,7 +62,7 @@ def test_every_parameter_learns(name, network):
 def test_a_parameter_without_a_gradient_stays(name, network):
     network[0].weight.requires_grad_(False)
     before = network[0].weight.clone()
-    step(network, OPTIMIZERS[name](network, 0.01, 5e-4))
+    step(network, OPTIMIZERS[name](network, 0.01, Decay(5e-4)))
     assert torch.equal(network[0].weight, before)
 
 
@@ -71,7 +71,7 @@ def test_a_network_without_such_convolutions_learns(name):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     before = network[1].weight.clone()
-    step(network, OPTIMIZERS[name](network, 0.01, 0.0))
+    step(network, OPTIMIZERS[name](network, 0.01, Decay(0.0)))
     assert not torch.equal(network[1].weight, before)
 
 
@@ -80,7 +80,7 @@ def test_a_network_without_such_convolutions_learns(name):
 def test_a_filter_is_moved_by_that_share_of_its_length(layer, lr, network):
     weight = network[layer].weight
     before = weight.detach().clone()
-    step(network, OPTIMIZERS["muon"](network, lr, 0.0))
+    step(network, OPTIMIZERS["muon"](network, lr, Decay(0.0)))
     # The iteration makes singular values of 0.7 to 1.2; a gradient that lacks a rank moves less.
     share = ((weight - before).norm() / before.norm()).item()
     assert 0.5 * lr < share < 1.3 * lr
@@ -88,29 +88,44 @@ def test_a_filter_is_moved_by_that_share_of_its_length(layer, lr, network):
 
 def test_orthogonal_steps_do_not_depend_on_the_scale_of_the_loss(network):
     other = copy.deepcopy(network)
-    step(network, OPTIMIZERS["muon"](network, 0.01, 0.0))
-    step(other, OPTIMIZERS["muon"](other, 0.01, 0.0), times=1024.0)
+    step(network, OPTIMIZERS["muon"](network, 0.01, Decay(0.0)))
+    step(other, OPTIMIZERS["muon"](other, 0.01, Decay(0.0)), times=1024.0)
     for layer in (0, 3, 5):
         torch.testing.assert_close(network[layer].weight, other[layer].weight)
 
 
 def test_filters_of_zeros_learn(network):
     nn.init.zeros_(network[5].weight)
-    step(network, OPTIMIZERS["muon"](network, 0.01, 0.0))
+    step(network, OPTIMIZERS["muon"](network, 0.01, Decay(0.0)))
     assert network[5].weight.detach().norm() > 0
 
 
 def test_weights_in_another_layout_are_refused_rather_than_left_alone():
     weight = nn.Parameter(torch.randn(8, 4, 3, 3))
     with pytest.raises(RuntimeError, match="view"):
-        conv_muon([weight], lr=0.01, weight_decay=0.0)
+        conv_muon([weight], lr=0.01, decay=Decay(0.0))
 
 
 def test_muon_leaves_an_adder_to_sgd():
     """Its weights are no matrix, and its gradient comes with a length of its own."""
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), Adder(nn.Conv2d(8, 8, 3)))
     network = channels_last(network)
-    muon, sgd = OPTIMIZERS["muon"](network, 0.1, 0.0)
+    muon, sgd = OPTIMIZERS["muon"](network, 0.1, Decay(0.0))
     sizes = [each.numel() for group in muon.param_groups for each in group["params"]]
     assert sizes == [network[0].weight.numel()]
     assert any(each is network[2].weight for each in sgd.param_groups[0]["params"])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("layer", [0, 2])
+def test_a_parameter_with_a_decay_of_its_own_keeps_more_of_itself(name, layer, network):
+    """Of two networks with the same gradients, one of which lets a layer off its weight decay."""
+    let_off = copy.deepcopy(network)
+    weight = let_off[layer].weight
+    step(network, OPTIMIZERS[name](network, 0.1, Decay(0.5)))
+    step(let_off, OPTIMIZERS[name](let_off, 0.1, Decay(0.5, {weight: 0.0})))
+    pairs = zip(network.parameters(), let_off.parameters(), strict=True)
+    assert [torch.equal(*pair) for pair in pairs] == [
+        each is not weight for each in let_off.parameters()
+    ]
+    assert weight.norm() > network[layer].weight.norm()

@@ -14,6 +14,7 @@ from pareconv.search.claim import ShuttingDown
 from pareconv.search.data.batches import Split, statistics
 from pareconv.search.data.views import Views
 from pareconv.search.distillation.labels import Labels
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.executors.inline import Inline
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
@@ -110,9 +111,10 @@ def teacher(tmp_path_factory, digits):
         torch.manual_seed(0)
         network = canonical(architecture("cifar_resnet8").build(10))
     recipe = Recipe(
-        images=4000, pool=4000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4, seed=0
+        images=4000, pool=4000, batch_size=64, optimizer="sgd", lr=0.1, weight_decay=5e-4
     )
-    Training(network, Views(split, "crop", 0), None, Labels(), recipe).run()
+    setting = Setting(network, Views(split, "crop", 0), None, seed=0)
+    Training(setting, Labels(), recipe).run()
     path = tmp_path_factory.mktemp("teacher") / "weights.pt"
     torch.save(network.state_dict(), path)
     return path

@@ -12,6 +12,7 @@ from pareconv.search.distillation.kd import LogitDistillation
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.plain import PlainMethod
 from pareconv.search.distillation.registry import METHODS
+from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate
 from pareconv.search.training import Recipe, Training
@@ -47,17 +48,16 @@ def recipe(**changes):
         "optimizer": "sgd",
         "lr": 0.1,
         "weight_decay": 5e-4,
-        "seed": 0,
     }
     values |= {"pool": changes.get("images", values["images"])}
     return Recipe(**(values | changes))
 
 
-def training(student, teacher, split, method, recipe, *, augment="none", progress=None):
-    """About to teach; the order of the images and their views follow the recipe's seed."""
+def training(student, teacher, split, method, recipe, *, augment="none", seed=0, progress=None):
+    """About to teach; the order of the images and their views follow the seed."""
     answers = Answers(teacher, TAPS) if teacher else None
-    views = Views(split, augment, recipe.seed)
-    return Training(student, views, answers, method, recipe, progress=progress)
+    setting = Setting(student, Views(split, augment, seed), answers, seed)
+    return Training(setting, method, recipe, progress=progress)
 
 
 def train(*arguments, **options):
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(
 def test_another_seed_gives_other_weights(small_network, digit_splits):
     students = [small_network(1), small_network(1)]
     for seed, student in enumerate(students):
-        train(student, None, digit_splits[0], Labels(), recipe(images=500, seed=seed))
+        train(student, None, digit_splits[0], Labels(), recipe(images=500), seed=seed)
     assert not torch.equal(*(each.get_parameter("0.weight") for each in students))
 
 
@@ -214,7 +214,8 @@ def test_only_the_first_views_of_the_pool_are_shown(small_network, digit_splits,
     """The teacher answers each once, however often it is shown."""
     answers = Answers(teacher, TAPS)
     views = Views(digit_splits[0], "crop", 0)
-    Training(small_network(), views, answers, KD, recipe(images=640, pool=128)).run()
+    setting = Setting(small_network(), views, answers, seed=0)
+    Training(setting, KD, recipe(images=640, pool=128)).run()
     assert answers.asked == 128
 
 
@@ -222,7 +223,7 @@ def test_without_averaging_the_average_is_the_student(small_network, digit_split
     student = small_network()
     taught = training(student, None, digit_splits[0], Labels(), recipe(images=200))
     taught.run()
-    assert taught.averaged is student
+    assert taught.deployed is student
 
 
 def test_averaged_weights_lag_behind_and_do_not_change_the_training(small_network, digit_splits):
@@ -230,11 +231,11 @@ def test_averaged_weights_lag_behind_and_do_not_change_the_training(small_networ
     train(plain, None, digit_splits[0], Labels(), recipe())
     taught = training(student, None, digit_splits[0], Labels(), recipe(averaging=0.5))
     taught.run()
-    last, averaged, first = map(state_of, (student, taught.averaged, small_network()))
+    last, averaged, first = map(state_of, (student, taught.deployed, small_network()))
     assert all(torch.equal(last[name], value) for name, value in state_of(plain).items())
     weight = "0.weight"
     assert 0 < (averaged[weight] - last[weight]).norm() < (first[weight] - last[weight]).norm()
-    assert evaluate(taught.averaged, digit_splits[1]).accuracy > 3 * CHANCE
+    assert evaluate(taught.deployed, digit_splits[1]).accuracy > 3 * CHANCE
 
 
 def test_a_student_learns_from_the_features_of_the_teacher(small_network, digit_splits, teacher):
@@ -244,8 +245,8 @@ def test_a_student_learns_from_the_features_of_the_teacher(small_network, digit_
     distances = []
     for beta in (0.0, 100.0):
         student, answers = small_network(1), Answers(teacher, TAPS)
-        method = FeatureDistillation(temperature=4.0, alpha=1.0, beta=beta)
-        Training(student, views, answers, method, recipe(lr=0.02)).run()
+        method = FeatureDistillation.of({"temperature": 4.0, "alpha": 1.0, "beta": beta})
+        Training(Setting(student, views, answers, seed=0), method, recipe(lr=0.02)).run()
         with torch.no_grad():
             own, shown = Listener(student, TAPS)(images), answers(torch.arange(200), images)
         distances.append(
@@ -260,5 +261,5 @@ def test_a_student_learns_from_the_features_of_the_teacher(small_network, digit_
 def test_a_method_of_logits_is_shown_no_features(small_network, digit_splits, teacher):
     counting = Counting()
     views, answers = Views(digit_splits[0], "none", 0), Answers(teacher, TAPS)
-    Training(small_network(), views, answers, counting, recipe(images=64)).run()
+    Training(Setting(small_network(), views, answers, seed=0), counting, recipe(images=64)).run()
     assert counting.features == [()]
