@@ -2,10 +2,12 @@
 size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pareconv.search.data.folders import ImageFolder
 from pareconv.search.data.sources import Source, existing, load
@@ -15,12 +17,18 @@ from pareconv.search.spec import Auto
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """`train` (validation included) and `test` count images; `image_size` is a side in pixels."""
+    """Training images of each class (validation included), how many there are to test, and their
+    side in pixels.
+    """
 
     classes: tuple[str, ...]
-    train: int
+    train_counts: tuple[int, ...]
     test: int
     image_size: int
+
+    @property
+    def train(self) -> int:
+        return sum(self.train_counts)
 
 
 def contents(source: Source, image_size: int | Auto, *, cache: Path) -> Contents:
@@ -31,15 +39,22 @@ def contents(source: Source, image_size: int | Auto, *, cache: Path) -> Contents
             return _of_folder(folder, image_size)
     images = load(source, image_size=image_size, cache=cache)
     return Contents(
-        images.classes, len(images.train_labels), len(images.test_labels), images.image_size
+        images.classes,
+        _counts(images.train_labels, images.classes),
+        len(images.test_labels),
+        images.image_size,
     )
 
 
 def _of_folder(folder: ImageFolder, image_size: int | Auto) -> Contents:
     listing = folder.listing()
-    train, test = len(listing.train), len(listing.test)
+    labels, test = torch.tensor([label for _, label in listing.train]), len(listing.test)
     if not test:
-        kept, held_out = hold_out_test(torch.tensor([label for _, label in listing.train]))
-        train, test = len(kept), len(held_out)
+        kept, held_out = hold_out_test(labels)
+        labels, test = labels[kept], len(held_out)
     size = folder.common_size(listing) if image_size == "auto" else image_size
-    return Contents(listing.classes, train, test, size)
+    return Contents(listing.classes, _counts(labels, listing.classes), test, size)
+
+
+def _counts(labels: Tensor, classes: Sequence[str]) -> tuple[int, ...]:
+    return tuple(labels.bincount(minlength=len(classes)).tolist())

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, fx
@@ -20,6 +20,7 @@ from pareconv.models.space import Scope, Space, find_space
 from pareconv.models.teachers.architectures import Architecture, architecture
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 from pareconv.search.contents import Contents, contents
+from pareconv.search.data.imbalance import long_tail
 from pareconv.search.distillation.registry import BRIEF, method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
@@ -87,7 +88,11 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     data = contents(
         references.source(spec.dataset.source), spec.dataset.image_size, cache=references.cache
     )
+    if spec.dataset.imbalance is not None:
+        counts = long_tail(data.train_counts, spec.dataset.imbalance)
+        data = replace(data, train_counts=tuple(counts))
     _check_classes(spec, data)
+    _check_methods_fit(spec, data)
     if data.image_size < known.min_size:
         raise InvalidSpec(
             "dataset.image_size",
@@ -148,6 +153,13 @@ def _check_names(spec: JobSpec) -> None:
                 f"trials have no time; name it in finish.method, and here one of "
                 f"{', '.join(BRIEF)}",
             )
+
+
+def _check_methods_fit(spec: JobSpec, data: Contents) -> None:
+    for part, distill in (("distill", spec.distill), ("finish", spec.finish)):
+        taught = method(distill.method).of(distill.parameters)
+        if reason := taught.misfit(data.image_size):
+            raise InvalidSpec(f"{part}.parameters", reason)
 
 
 def _check_classes(spec: JobSpec, data: Contents) -> None:

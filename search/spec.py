@@ -114,6 +114,13 @@ class Dataset(Spec):
         description="share of the training split held out, stratified, 0.001 to 0.5; "
         "`auto`: 2,000 images, at most a fifth",
     )
+    imbalance: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="makes a long tail of the training images, for experiments: class k of K, in "
+        "the order of their names, keeps the share imbalance^(k / (K - 1)) of the largest",
+    )
 
     @field_validator("source")
     @classmethod

@@ -14,6 +14,7 @@ from pareconv.search.answers import Answers
 from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import Split, normalize
 from pareconv.search.data.images import Images
+from pareconv.search.data.imbalance import thinned
 from pareconv.search.data.sources import load
 from pareconv.search.data.splits import split
 from pareconv.search.data.views import Views
@@ -108,8 +109,11 @@ def _set_up(spec_json: str, weights: str) -> Workbench:
 
 
 def load_images(spec: JobSpec, references: References) -> Images:
-    source = references.source(spec.dataset.source)
-    return load(source, image_size=spec.dataset.image_size, cache=references.cache)
+    source, asked = references.source(spec.dataset.source), spec.dataset
+    images = load(source, image_size=asked.image_size, cache=references.cache)
+    if asked.imbalance is None:
+        return images
+    return thinned(images, asked.imbalance, derived(spec.seed, "imbalance"))
 
 
 def lay_out(spec: JobSpec, teacher: fx.GraphModule, images: Images) -> Workbench:

@@ -43,7 +43,9 @@ class CollaborativeDistillation(OnlineMethod):
     formula = "sum_k CE(z_k, y) + 1[every I-th step] w T^2 KL(p_e || p_k), z_e = mean_k z_k"
     cost = "the training of the partners"
     source = "Gao et al. 2019, doi 10.3390/e21040357 (abstract; the formula is a reading of it)"
-    when = "Several finalists of different plans, or a partner from the zoo that knows other things."
+    when = (
+        "Several finalists of different plans, or a partner from the zoo that knows other things."
+    )
     parameters = (
         Parameter(
             "partners",

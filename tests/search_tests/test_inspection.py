@@ -215,3 +215,21 @@ def test_patterns_that_leave_no_block_are_refused(refusal):
 
 def test_data_that_is_not_there_is_refused(refusal, tmp_path):
     refusal("dataset.source", dataset={"source": f"file:{tmp_path}/none.zip"})
+
+
+def test_a_long_tail_is_counted(inspected):
+    """143 of the largest class, and a tenth of that of the last."""
+    whole, tail = inspected(), inspected(dataset={"imbalance": 0.1})
+    assert len(whole.data.train_counts) == 10
+    assert tail.data.train_counts[-1] == int(0.1 * max(whole.data.train_counts))
+    assert tail.to_json()["images"] == {"train": sum(tail.data.train_counts), "test": 359}
+    assert tail.data.train < 0.5 * whole.data.train
+
+
+def test_partners_that_need_larger_images_are_refused(refusal):
+    parameters = {"partners": "standard,inception_v3"}
+    message = refusal(
+        "finish.parameters", finish={"method": "collaborative"} | {"parameters": parameters}
+    )
+    assert "partner inception_v3 needs images of at least" in message
+    assert "the data's are 16" in message
