@@ -10,11 +10,16 @@ from pareconv.search.executors.child import ALLOCATOR
 
 
 @contextmanager
-def single_threaded(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose waiting tasks are dropped when one fails: what they would find is lost."""
+def single_threaded(
+    processes: int, *, rows_each: int | None = None
+) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose waiting tasks are dropped when one fails: what they would find is lost. A
+    process is replaced after so many tasks.
+    """
     # Read when they start, and when they import torch.
     os.environ.update(ALLOCATOR | os.environ | {"OMP_NUM_THREADS": "1"})
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, context, max_tasks_per_child=rows_each) as pool:
         try:
             yield pool
         except BaseException:

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from benchmarks import (
     fidelity,
+    methods,
     operators,
     optimality,
     prediction,
@@ -95,6 +97,20 @@ SECTIONS = (
         "One option in every block of the ResNet-20 teacher that takes it, the stem aside, its new "
         "layers drawn at random, from closed forms, or distilled block by block; each student then "
         "taught with 10,000 images (`features`) and tested.",
+    ),
+    Section(
+        "What each method is worth, given the trained teacher",
+        "methods",
+        partial(methods.table, teacher="trained"),
+        "OD's depthwise student of the ResNet-20 teacher, from a library, taught with the same "
+        "number of images by each method with its defaults (`labels` looks at no teacher).",
+    ),
+    Section(
+        "What each method is worth without a trained teacher",
+        "methods",
+        partial(methods.table, teacher="none"),
+        "The same student from random weights, by methods that build their teacher as they go, and "
+        "by labels alone.",
     ),
     Section(
         "Where the time goes",

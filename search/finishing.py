@@ -40,7 +40,7 @@ class Tried:
 _CHECKED_IMAGES = 16
 
 # A higher rate than in a trial: it has longer to come down, and starts closer.
-_PACE = Pace(lr_per_gap=0.1, averaging=0.02)
+PACE = Pace(lr_per_gap=0.1, averaging=0.02)
 EXAMS = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the training after which it is examined
 
 
@@ -91,7 +91,7 @@ def polish(
         student,
         bench.spec.finish,
         "finish",
-        pace=_PACE,
+        pace=PACE,
         others=others,
         progress=progress,
     )

@@ -82,7 +82,7 @@ def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch
     """Averages over nothing are the weights themselves: another student, of the same training."""
     exams = []
     for averaging in (0.0, 0.2):
-        monkeypatch.setattr(finishing, "_PACE", Pace(0.1, averaging))
+        monkeypatch.setattr(finishing, "PACE", Pace(0.1, averaging))
         exams.append(Finished(bench, files, monkeypatch).exams)
     name = "8.weight"
     (_, start), (_, same) = (seen[0] for seen in exams)
@@ -93,7 +93,7 @@ def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch
 
 
 def test_it_never_ends_below_where_its_trial_ended(bench, files, monkeypatch):
-    monkeypatch.setattr(finishing, "_PACE", Pace(lr_per_gap=1e9))
+    monkeypatch.setattr(finishing, "PACE", Pace(lr_per_gap=1e9))
     ruined = Finished(bench, files, monkeypatch)
     assert ruined.result["finish_accuracy"] >= ruined.trial["accuracy"]
 
