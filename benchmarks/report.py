@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    adder,
     fidelity,
+    long_tail,
     methods,
     operators,
     optimality,
@@ -111,6 +113,21 @@ SECTIONS = (
         partial(methods.table, teacher="none"),
         "The same student from random weights, by methods that build their teacher as they go, and "
         "by labels alone.",
+    ),
+    Section(
+        "Rare classes",
+        "long_tail",
+        long_tail.table,
+        "CIFAR-10 as JPEG with an exponential imbalance of 0.01. The ResNet-20 teacher is trained "
+        "on that until it is biased; a depthwise student of it, from closed forms, is taught by "
+        "each method with the same images.",
+    ),
+    Section(
+        "A network of adder layers",
+        "adder",
+        adder.table,
+        "A ResNet-8 whose convolutions but the stem are adder layers, from random weights, on "
+        "scikit-learn's digits at 16 pixels.",
     ),
     Section(
         "Where the time goes",
