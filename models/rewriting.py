@@ -35,12 +35,7 @@ def choices(network: fx.GraphModule, plan: Plan) -> list[Choice]:
     """What `plan` makes of which block; PlanError as in `rewrite`."""
     if not plan:
         raise PlanError("the plan keeps every block: there is nothing to rewrite")
-    # A plan may name blocks at either granularity; a name means the same in both.
-    known = {
-        block.name: block
-        for granularity in ("conv", "block")
-        for block in find_blocks(network, granularity)
-    }
+    known = known_blocks(network)
     chosen: list[Choice] = []
     taken: set[str] = set()
     for name, option in plan.items():
@@ -52,6 +47,17 @@ def choices(network: fx.GraphModule, plan: Plan) -> list[Choice]:
         taken.update(convs)
         chosen.append((known[name], option))
     return chosen
+
+
+def known_blocks(network: fx.GraphModule) -> dict[str, Block]:
+    """By name, those of both granularities: a plan may name either, and a name that is in both
+    means the same.
+    """
+    return {
+        block.name: block
+        for granularity in ("conv", "block")
+        for block in find_blocks(network, granularity)
+    }
 
 
 def rebuilt_convs(network: fx.GraphModule, block: Block, option: Option) -> list[str]:

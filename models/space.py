@@ -15,8 +15,8 @@ from pareconv.models.convolutions.operator import Shapes
 from pareconv.models.convolutions.registry import SAVING, operator, options
 from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost, CostTable, Quantity
-from pareconv.models.plan import KEEP, Option
-from pareconv.models.rewriting import refusals
+from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.models.rewriting import choices, refusals
 
 # Options of a block are alike whose costs differ by at most so much of its greatest saving.
 _ALIKE, _MOST_ALIKE = 0.05, 3
@@ -74,6 +74,23 @@ def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope:
         else:
             left_out.append(LeftOut(block.name, reason or _why_none(network, block, every)))
     return Space(blocks, left_out, CostTable(count(network, *shape), changes))
+
+
+def planned_space(network: fx.GraphModule, shape: tuple[int, int, int, int], plan: Plan) -> Space:
+    """The space of one plan: its blocks, each as it is or as the plan rebuilds it. Raises PlanError
+    where it does not fit the network.
+    """
+    shapes = _shapes(network, shape)
+    chosen = choices(network, plan)
+    changes = {
+        block.name: {
+            KEEP: Cost(),
+            option: operator(option.operator).change(network, block, shapes, **option.kwargs),
+        }
+        for block, option in chosen
+    }
+    blocks = [block for block, _ in chosen]
+    return Space(blocks, find_left_out(network), CostTable(count(network, *shape), changes))
 
 
 def _changes(

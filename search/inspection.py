@@ -3,7 +3,7 @@
 `POST /inspect` answers with it, submission is refused by it, and the profile stage begins with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +12,11 @@ from torch import Tensor, fx
 
 from pareconv.models.convolutions.registry import operator
 from pareconv.models.cost import flops_by_operator
-from pareconv.models.cost_table import Counted, Quantity
+from pareconv.models.cost_table import Cost, Counted, Quantity
 from pareconv.models.errors import ModelError
 from pareconv.models.graph import canonical
-from pareconv.models.plan import KEEP, Option
-from pareconv.models.space import Scope, Space, find_space
+from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.models.space import Scope, Space, find_space, planned_space
 from pareconv.models.teachers.architectures import Architecture, architecture
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 from pareconv.search.contents import Contents, contents
@@ -25,7 +25,7 @@ from pareconv.search.distillation.registry import BRIEF, method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
 from pareconv.search.solver import Solver
-from pareconv.search.spec import Budget, JobSpec, limit_of
+from pareconv.search.spec import JobSpec, limit_of
 
 _QUANTITIES: tuple[Counted, ...] = ("flops", "params")
 
@@ -106,7 +106,7 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
         with blaming("teacher.weights"):
             load_weights(network, weights, training_only=known.training_only)
     space = _space(spec, network, data)
-    return Inspection(network, weights is not None, data, space, _limits(spec.budget, space))
+    return Inspection(network, weights is not None, data, space, _limits(spec, space))
 
 
 @contextmanager
@@ -175,8 +175,12 @@ def _check_classes(spec: JobSpec, data: Contents) -> None:
 def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
     names = None if spec.search.operators == "auto" else spec.search.operators
     scope = Scope(names, spec.search.granularity, spec.search.include, spec.search.exclude)
+    shape = 1, 3, data.image_size, data.image_size
+    if spec.plan is not None:
+        with blaming("plan"):
+            return planned_space(network, shape, Plan.from_json(spec.plan))
     with blaming("teacher.architecture"):
-        space = find_space(network, (1, 3, data.image_size, data.image_size), scope)
+        space = find_space(network, shape, scope)
     if not space.blocks:
         reasons = "; ".join(f"{left.name}: {left.reason}" for left in space.left_out[:3])
         is_narrowed = spec.search.include is not None or spec.search.exclude is not None
@@ -188,39 +192,60 @@ def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
     return space
 
 
-def _limits(budget: Budget, space: Space) -> dict[str, int | None]:
-    found = {name: _limit(name, getattr(budget, name), space) for name in _QUANTITIES}
-    asked: dict[Quantity, float] = {
-        name: limit for name, limit in found.items() if limit is not None
+def _limits(spec: JobSpec, space: Space) -> dict[str, int | None]:
+    found = {
+        name: _limit(name, getattr(spec.budget, name, None), space.table.teacher)
+        for name in _QUANTITIES
     }
+    asked = {name: limit for name, limit in found.items() if limit is not None}
+    if spec.plan is None:
+        _require_reachable(asked, space)
+    else:
+        _require_within(asked, space.table.cost(Plan.from_json(spec.plan)))
+    return {str(name): limit for name, limit in found.items()}
+
+
+def _limit(name: Counted, asked: int | str | None, teacher: Cost) -> int | None:
+    if asked is None:
+        return None
+    whole = teacher.counted(name)
+    limit = limit_of(asked, whole)
+    if limit > whole:
+        raise InvalidSpec(
+            f"budget.{name}",
+            f"{limit:,} is over 100% of the teacher's {whole:,}; give at most that",
+        )
+    return limit
+
+
+def _require_reachable(limits: Mapping[Counted, int], space: Space) -> None:
+    for name, limit in limits.items():
+        whole, least = space.table.teacher.counted(name), space.table.least(name)
+        if limit < least:
+            raise InvalidSpec(
+                f"budget.{name}",
+                f"{limit:,} cannot be reached: the least that these options reach is {least:,} "
+                f"({least / whole:.1%} of the teacher's {whole:,}); raise the budget or allow more",
+            )
     indifferent = {block: dict.fromkeys(options, 0.0) for block, options in _changing(space)}
+    asked: dict[Quantity, float] = dict(limits.items())
     if Solver(space.table, indifferent).best(asked) is None:
-        named = " and ".join(f"{limit:,} {name}" for name, limit in asked.items())
+        named = " and ".join(f"{limit:,} {name}" for name, limit in limits.items())
         raise InvalidSpec(
             "budget", f"{named} can each be reached, but not together; raise one of them"
         )
-    return {str(name): limit for name, limit in found.items()}
+
+
+def _require_within(limits: Mapping[Counted, int], cost: Cost) -> None:
+    for name, limit in limits.items():
+        if cost.counted(name) > limit:
+            raise InvalidSpec(
+                "plan",
+                f"it has {cost.counted(name):,} {name}, over the budget of {limit:,}; raise that "
+                "or leave it out",
+            )
 
 
 def _changing(space: Space) -> Iterator[tuple[str, list[Option]]]:
     for block, options in space.table.changes.items():
         yield block, [option for option in options if option != KEEP]
-
-
-def _limit(name: Counted, asked: int | str | None, space: Space) -> int | None:
-    if asked is None:
-        return None
-    field = f"budget.{name}"
-    whole, least = space.table.teacher.counted(name), space.table.least(name)
-    limit = limit_of(asked, whole)
-    if limit > whole:
-        raise InvalidSpec(
-            field, f"{limit:,} is over 100% of the teacher's {whole:,}; give at most that"
-        )
-    if limit < least:
-        raise InvalidSpec(
-            field,
-            f"{limit:,} cannot be reached: the least that these options reach is {least:,} "
-            f"({least / whole:.1%} of the teacher's {whole:,}); raise the budget or allow more",
-        )
-    return limit

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pareconv.models.blocks import Block, find_blocks
+from pareconv.models.blocks import Block
 from pareconv.models.convolutions.registry import operator
 from pareconv.models.cost import count, multiply_adds
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.cutting import cut, entry
 from pareconv.models.plan import Option
+from pareconv.models.rewriting import known_blocks
 from pareconv.search.blockwise import Apprentice, Lessons, apprentices, teach
 from pareconv.search.checkpoints import restore_weights, save_weights
 from pareconv.search.data.batches import normalize
@@ -276,10 +277,8 @@ class LibraryBuilder:
             yield chunk
 
     def _blocks(self, names: Collection[str]) -> list[Block]:
-        """In the order of the data flow. A name means the same block in both granularities."""
-        granularity = self._bench.spec.search.granularity
-        blocks = find_blocks(self._bench.teacher, granularity)
-        return [block for block in blocks if block.name in names]
+        known = known_blocks(self._bench.teacher)
+        return [block for name, block in known.items() if name in names]
 
     def _boundary_bytes(self, blocks: Sequence[Block]) -> dict[Block, int]:
         """Bytes of input and output of each block, for one image."""

@@ -21,7 +21,7 @@ from pareconv.search.errors import InvalidSpec, JobFailed
 from pareconv.search.evaluation import Accuracy, evaluate
 from pareconv.search.inspection import inspect
 from pareconv.search.references import References
-from pareconv.search.resolving import resolve
+from pareconv.search.resolving import needs_no_teacher, resolve
 from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec
 from pareconv.search.training import Recipe, Training
@@ -45,10 +45,12 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     resolved = resolve(spec, images)
     network = inspection.network if inspection.is_trained else _untrained(resolved, images)
     bench = lay_out(resolved, network, images)
-    if not inspection.is_trained:
+    is_wanted = not needs_no_teacher(spec)
+    if is_wanted and not inspection.is_trained:
         _train_teacher(bench, emit)
     accuracy = evaluate(bench.teacher, bench.validation)
-    _check_skill(accuracy, bench, is_ours=not inspection.is_trained)
+    if is_wanted:
+        _check_skill(accuracy, bench, is_ours=not inspection.is_trained)
     table = inspection.space.table
     return {
         "resolved": resolved.to_json(),

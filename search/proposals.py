@@ -49,7 +49,7 @@ class Problem:
         return {str(name): excess for name, excess in self.violations(cost).items()}
 
     def fits(self, plan: Plan) -> bool:
-        return max(self.violations(self.table.cost(plan)).values()) <= 0
+        return all(excess <= 0 for excess in self.violations(self.table.cost(plan)).values())
 
     def has(self, plan: Plan) -> bool:
         """Whether the plan is of this space."""

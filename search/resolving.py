@@ -19,6 +19,7 @@ from pareconv.search.spec import (
     Normalize,
     Teacher,
 )
+from pareconv.search.teaching import MOST_LR, rate
 
 _BATCH = 64
 
@@ -31,6 +32,10 @@ DistillT = TypeVar("DistillT", bound=Distill)
 
 def resolve(spec: JobSpec, images: Images) -> JobSpec:
     """The same job, spelt out. Raises InvalidSpec where the device asked for is not there."""
+    if spec.plan is not None:
+        spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 1})})
+    if needs_no_teacher(spec):
+        spec = _without_teacher(spec)
     return spec.model_copy(
         update={
             "teacher": _teacher(spec.teacher, images),
@@ -42,6 +47,31 @@ def resolve(spec: JobSpec, images: Images) -> JobSpec:
             "device": _device(spec.device),
         }
     )
+
+
+def needs_no_teacher(spec: JobSpec) -> bool:
+    """Whether a teacher without weights need not be trained: the plan is given, and the finish
+    builds its teacher as it goes.
+    """
+    finishing = method(spec.finish.method).of(spec.finish.parameters)
+    return spec.plan is not None and spec.teacher.weights is None and finishing.online
+
+
+def _without_teacher(spec: JobSpec) -> JobSpec:
+    """Nothing is learnt from a teacher that knows nothing; everything has all to learn."""
+    brief = spec.distill.model_copy(update={"method": "labels", "parameters": {}})
+    return spec.model_copy(
+        update={
+            "library": None,
+            "distill": _at_full_rate(brief),
+            "finish": _at_full_rate(spec.finish),
+        }
+    )
+
+
+def _at_full_rate(distill: DistillT) -> DistillT:
+    lr = rate(MOST_LR, _batch_size(distill)) if distill.lr == "auto" else distill.lr
+    return distill.model_copy(update={"lr": lr})
 
 
 def _teacher(teacher: Teacher, images: Images) -> Teacher:
@@ -79,12 +109,16 @@ def _sampler(sampler: str) -> str:
 
 
 def _distill(distill: DistillT, num_images: int) -> DistillT:
-    batch = _BATCH if distill.batch_size == "auto" else distill.batch_size
+    batch = _batch_size(distill)
     views = _PASSES * num_images if distill.views == "auto" else distill.views
     parameters = method(distill.method).complete(distill.parameters)
     return distill.model_copy(
         update={"batch_size": batch, "views": views, "parameters": parameters}
     )
+
+
+def _batch_size(distill: Distill) -> int:
+    return _BATCH if distill.batch_size == "auto" else distill.batch_size
 
 
 def _device(device: str) -> str:

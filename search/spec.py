@@ -6,7 +6,15 @@ One pydantic model for REST, CLI and Python; no torch.
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Auto = Literal["auto"]
 Triple = tuple[float, float, float]
@@ -351,12 +359,22 @@ class Finish(Distill):
 
 
 class JobSpec(Spec):
-    """A compression job: `teacher`, `dataset` and `budget` are enough, the rest has defaults."""
+    """A compression job: `teacher`, `dataset` and `budget` (or `plan`) are enough, the rest has
+    defaults.
+    """
 
     name: str | None = Field(None, max_length=200, description="a label for people")
     teacher: Teacher
     dataset: Dataset
-    budget: Budget
+    plan: dict[str, str] | None = Field(
+        None,
+        min_length=1,
+        description="block -> option: this plan alone is tried, without a search",
+        examples=[{"layer1.0": "svd(ratio=0.5)"}],
+    )
+    budget: Budget | None = Field(
+        None, validate_default=True, description="may be left out where a `plan` is given"
+    )
     library: Library | None = Field(
         default_factory=Library, description="null searches without one, from cold starts"
     )
@@ -367,6 +385,13 @@ class JobSpec(Spec):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = Field(
         "auto", description="`auto`, `cpu`, `cuda` or `cuda:<index>`"
     )
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_or_plan(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        if budget is None and info.data.get("plan") is None:
+            raise ValueError('give one, as in {"flops": "50%"}, or a plan')
+        return budget
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

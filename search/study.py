@@ -79,6 +79,8 @@ class Study:
     def _searched(self) -> tuple[Problem, list[Plan]]:
         """Among which plans the next is sought, and those that come first."""
         problem = problem_of(self._profiled, self._prepared)
+        if self._profiled.spec.plan is not None:
+            return problem, [Plan.from_json(self._profiled.spec.plan)]
         if problem.sampler == "random":
             return problem, []
         if self._prepared is None:

@@ -16,7 +16,7 @@ _WEIGHT_DECAY = 5e-4
 
 # Of a batch of 64; measured in docs/search.md. A student that starts close to its teacher is moved
 # away by a large one, one that starts far away gets nowhere with a small one.
-_LEAST_LR, _MOST_LR = 0.005, 0.03
+_LEAST_LR, MOST_LR = 0.005, 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +70,9 @@ def _lr(bench: Workbench, student: fx.GraphModule, distill: Distill, lr_per_gap:
         return distill.lr
     assert isinstance(distill.batch_size, int)  # resolved
     gap = bench.teacher_skill - evaluate(student, bench.probe).accuracy
-    return min(max(lr_per_gap * gap, _LEAST_LR), _MOST_LR) * distill.batch_size / 64
+    return rate(min(max(lr_per_gap * gap, _LEAST_LR), MOST_LR), distill.batch_size)
+
+
+def rate(of_64: float, batch_size: int) -> float:
+    """The learning rate for batches of that size, where it is `of_64` for 64 images."""
+    return of_64 * batch_size / 64

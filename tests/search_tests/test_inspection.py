@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from pareconv.models.cost import count
+from pareconv.models.plan import Plan
+from pareconv.models.rewriting import rewrite
 from pareconv.models.teachers.architectures import architecture
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.inspection import inspect
@@ -233,3 +235,49 @@ def test_partners_that_need_larger_images_are_refused(refusal):
     )
     assert "partner inception_v3 needs images of at least" in message
     assert "the data's are 16" in message
+
+
+@pytest.fixture
+def planned(references):
+    def run(plan, **changes):
+        spec = {
+            "teacher": {"architecture": "cifar_resnet8"},
+            "dataset": {"source": "digits", "image_size": 16},
+            "plan": plan,
+        }
+        return inspect(JobSpec.model_validate(spec | changes), references)
+
+    return run
+
+
+def test_a_plan_is_inspected_with_what_it_costs(planned):
+    """At whatever granularity, and whether or not it is cheaper."""
+    plan = Plan.from_json({"layer1.0.conv1": "svd(ratio=0.5)", "layer2.0": "adder"})
+    found = planned(plan.to_json())
+    student = rewrite(found.network, plan)
+    assert found.space.table.cost(plan) == count(student, 1, 3, 16, 16)
+    assert found.limits == {"flops": None, "params": None}
+    assert {block.name for block in found.space.blocks} == set(plan)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"layer9": "shift"}, "no block 'layer9'"),
+        ({"layer1.0": "magic"}, "unknown operator 'magic'"),
+        ({"layer1.0": "svd"}, "takes the hyper-parameters ratio"),
+        ({"layer1.0": "keep"}, "the plan keeps every block"),
+        ({"layer1.0": "svd(ratio"}, "is not of the form"),
+        ({"layer1.0": "shift", "layer1.0.conv1": "shift"}, "replaces layer1.0.conv1 already"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(plan, message, planned):
+    with pytest.raises(InvalidSpec, match=message) as caught:
+        planned(plan)
+    assert caught.value.field == "plan"
+
+
+def test_a_plan_over_the_budget_is_refused_with_both(planned):
+    with pytest.raises(InvalidSpec, match=r"it has [\d,]+ params, over the budget of") as caught:
+        planned({"layer1.0": "svd(ratio=0.5)"}, budget={"params": "50%"})
+    assert caught.value.field == "plan"

@@ -147,3 +147,40 @@ def test_a_teacher_near_chance_is_refused_with_the_likely_causes(tmp_path):
     assert "another order" in error["message"]
     assert "teacher.normalize" in error["message"]
     assert outcome.candidates == []
+
+
+PLAN = {"layer1.0": "svd(ratio=0.5)", "layer3.0.conv1": "depthwise"}  # of either granularity
+
+
+def test_a_plan_that_is_given_is_the_only_one_tried(tmp_path):
+    """From a library that holds its options alone."""
+    planned = {name: part for name, part in SPEC.items() if name != "budget"} | {"plan": PLAN}
+    done = Outcome(tmp_path / "home", planned)
+    assert done.job.error is None
+    assert done.job.resolved["search"]["trials"] == 1
+    assert done.finalist.plan == PLAN
+    assert done.finalist.predicted > 0
+    assert [block["name"] for block in done.job.profile["table"]["blocks"]] == list(PLAN)
+    assert done.finalist.test_accuracy > 0.5
+
+
+@pytest.mark.parametrize("method", ["mutual", "online_ensemble", "collaborative", "pkkd", "peer"])
+def test_a_given_plan_and_an_online_method_need_no_teacher(method, tmp_path):
+    """Neither is a teacher trained, nor does anything learn from one that knows nothing."""
+    finish = {"epochs": 4, "method": method, "formats": ["safetensors"]}
+    if method == "peer":
+        finish["parameters"] = {"decay": 0.9}  # this short a training needs a short memory
+    untaught = {
+        "teacher": {"architecture": "cifar_resnet8"},
+        "dataset": SPEC["dataset"],
+        "plan": PLAN,
+        "distill": {"epochs": 1.0},
+        "finish": finish,
+        "device": "cpu",
+    }
+    done = Outcome(tmp_path / "home", untaught)
+    assert done.job.error is None
+    assert done.job.profile["teacher"]["accuracy"] < 0.3
+    assert done.job.resolved["library"] is None
+    assert done.job.resolved["distill"]["method"] == "labels"
+    assert done.finalist.test_accuracy > 0.5
