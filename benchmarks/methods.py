@@ -43,25 +43,28 @@ _OPTION = Option.of("depthwise")
 # Averages that look back a thousand steps would not have forgotten the start after 300.
 _SHORT = {"decay": 0.98}
 
+# What the `finish` of a job may say, beside the method's name.
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "trained": {
         "labels": {},
         "kd": {},
+        "kd, scaled": {"scale_weight_decay": True},
         "attention": {},
         "features": {},
-        "features, cosine": {"distance": "cosine"},
+        "features, cosine": {"parameters": {"distance": "cosine"}},
         "balanced": {},
         "sparse_matching": {},
         "curriculum": {},
     },
     "none": {
         "labels": {},
+        "labels, scaled": {"scale_weight_decay": True},
         "mutual": {},
         "online_ensemble": {},
-        "collaborative": {"partners": "standard"},
+        "collaborative": {"parameters": {"partners": "standard"}},
         "pkkd": {},
-        "peer": _SHORT,
-        "curriculum, labels": {"method": "labels"},
+        "peer": {"parameters": _SHORT},
+        "curriculum, labels": {"parameters": {"method": "labels"}},
     },
 }
 KEYS = ("teacher", "method", "seed", "images")
@@ -145,7 +148,8 @@ def table(rows: list[Row], teacher: str) -> Table:
 
 
 def _named(teacher: str, method: str) -> str:
-    parameters = TABLES[teacher].get(method, {})
+    asked = TABLES[teacher].get(method, {})
+    parameters = asked.get("parameters", {}) | {k: v for k, v in asked.items() if v is True}
     told = ", ".join(f"{name}={value}" for name, value in parameters.items())
     return f"`{method.split(',')[0]}`" + (f" ({told})" if told else "")
 
@@ -183,7 +187,7 @@ def _row(task: Task) -> Row:
         epochs=task.images / len(bench.train),
         views=task.images,
         batch_size=64,
-        parameters=TABLES[task.teacher][task.method],
+        **TABLES[task.teacher][task.method],
     )
     before = evaluate(student, bench.validation).accuracy
     training = training_of(bench, student, asked, "methods", task.seed, pace=PACE)
