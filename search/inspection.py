@@ -147,10 +147,11 @@ def _check_names(spec: JobSpec) -> None:
         for name, reason in found.refusals(distill.parameters).items():
             raise InvalidSpec(f"{part}.parameters.{name}", reason)
         if part == "distill" and found.of(distill.parameters).online:
+            as_it_is = " with these parameters" if found.name in BRIEF else ""
             raise InvalidSpec(
                 "distill.method",
-                f"{found.name} trains other networks along with the student, for which brief "
-                f"trials have no time; name it in finish.method, and here one of "
+                f"{found.name}{as_it_is} trains other networks along with the student, for which "
+                "brief trials have no time; name it in finish.method, and here one of "
                 f"{', '.join(BRIEF)}",
             )
 

@@ -368,7 +368,6 @@ class JobSpec(Spec):
     dataset: Dataset
     plan: dict[str, str] | None = Field(
         None,
-        min_length=1,
         description="block -> option: this plan alone is tried, without a search",
         examples=[{"layer1.0": "svd(ratio=0.5)"}],
     )

@@ -192,6 +192,10 @@ def test_a_method_that_trains_others_along_is_for_the_finish(refusal, inspected)
     assert "name it in finish.method, and here one of attention, " in message
     assert "online_ensemble" not in message
     assert inspected(finish={"method": "mutual"})
+    wrapping = {"method": "curriculum", "parameters": {"method": "mutual"}}
+    message = refusal("distill.method", distill=wrapping)
+    assert "curriculum with these parameters trains other networks along" in message
+    assert inspected(distill={"method": "curriculum"}, finish=wrapping)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +271,7 @@ def test_a_plan_is_inspected_with_what_it_costs(planned):
         ({"layer1.0": "magic"}, "unknown operator 'magic'"),
         ({"layer1.0": "svd"}, "takes the hyper-parameters ratio"),
         ({"layer1.0": "keep"}, "the plan keeps every block"),
+        ({}, "the plan keeps every block"),
         ({"layer1.0": "svd(ratio"}, "is not of the form"),
         ({"layer1.0": "shift", "layer1.0.conv1": "shift"}, "replaces layer1.0.conv1 already"),
     ],
