@@ -40,9 +40,6 @@ Row = dict[str, Any]
 _IMAGES = 20_000
 _OPTION = Option.of("depthwise")
 
-# Averages that look back a thousand steps would not have forgotten the start after 300.
-_SHORT = {"decay": 0.98}
-
 # What the `finish` of a job may say, beside the method's name.
 TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "trained": {
@@ -63,7 +60,7 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "online_ensemble": {},
         "collaborative": {"parameters": {"partners": "standard"}},
         "pkkd": {},
-        "peer": {"parameters": _SHORT},
+        "peer": {},
         "curriculum, labels": {"parameters": {"method": "labels"}},
     },
 }

@@ -41,9 +41,11 @@ def _profile(run: Run) -> Profiled:
     run.update(profile=result["profile"], resolved=result["resolved"])
     profiled = Profiled(JobSpec.model_validate(result["resolved"]), result["profile"])
     teacher = result["profile"]["teacher"]
+    known = teacher["accuracy"]
+    told = "not trained" if known is None else f"validation accuracy {known:.4f}"
     run.report(
         "profiled",
-        f"teacher: validation accuracy {teacher['accuracy']:.4f}, {teacher['flops']:,} FLOPs, "
+        f"teacher: {told}, {teacher['flops']:,} FLOPs, "
         f"{teacher['params']:,} parameters; {len(result['profile']['blocks'])} blocks",
         data=teacher,
     )
@@ -68,7 +70,7 @@ def _finish(run: Run, profiled: Profiled) -> None:
 
 def _test_teacher(run: Run, profiled: Profiled) -> None:
     teacher = profiled.profile["teacher"]
-    if teacher["test_accuracy"] is None:
+    if teacher["accuracy"] is not None and teacher["test_accuracy"] is None:
         measured = run.call("test_teacher", profiled.bench)
         run.update(profile=profiled.profile | {"teacher": teacher | measured})
 

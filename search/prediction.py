@@ -12,7 +12,8 @@ from pareconv.storage.libraries import Entry
 def predict(
     entries: Sequence[Entry], teacher: Cost, limits: Mapping[Quantity, float]
 ) -> list[Prediction]:
-    """The predicted front within `limits`, dearest first, from a library's stored entries.
+    """The predicted front within `limits`, dearest first, from a library's stored entries; empty
+    where none of them is scored.
 
     Raises InvalidSpec for a limit below what its scored options reach.
     """
@@ -23,6 +24,8 @@ def predict(
             option, change = Option.parse(entry.option), Cost(entry.flops, entry.params, entry.adds)
             changes.setdefault(entry.block, {KEEP: Cost()})[option] = change
             scores.setdefault(entry.block, {})[option] = entry.score
+    if not scores:
+        return []
     solver = Solver(CostTable(teacher, changes), scores)
     for quantity, limit in limits.items():
         least, _ = solver.reach(quantity)

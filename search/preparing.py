@@ -103,6 +103,8 @@ def _open(run: Run, profiled: Profiled) -> Library:
         "normalize": spec.teacher.model_dump(mode="json")["normalize"],
         "granularity": spec.search.granularity,
     }
+    if spec.plan is not None:  # its blocks may be of both granularities, and overlap with others
+        recipe |= {"plan": spec.plan}
     subject = {
         "architecture": spec.teacher.architecture,
         "teacher": profiled.profile["weights"],

@@ -45,11 +45,11 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     resolved = resolve(spec, images)
     network = inspection.network if inspection.is_trained else _untrained(resolved, images)
     bench = lay_out(resolved, network, images)
-    is_wanted = not needs_no_teacher(spec)
-    if is_wanted and not inspection.is_trained:
-        _train_teacher(bench, emit)
-    accuracy = evaluate(bench.teacher, bench.validation)
-    if is_wanted:
+    accuracy = None  # of a teacher that nothing is learnt from
+    if not needs_no_teacher(spec):
+        if not inspection.is_trained:
+            _train_teacher(bench, emit)
+        accuracy = evaluate(bench.teacher, bench.validation)
         _check_skill(accuracy, bench, is_ours=not inspection.is_trained)
     table = inspection.space.table
     return {
@@ -57,8 +57,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
         "profile": {
             "teacher": table.teacher.to_json()
             | {
-                "accuracy": accuracy.accuracy,
-                "accuracy_stderr": accuracy.stderr,
+                "accuracy": accuracy and accuracy.accuracy,
+                "accuracy_stderr": accuracy and accuracy.stderr,
                 "test_accuracy": None,
             },
             "budget": inspection.limits,

@@ -368,7 +368,8 @@ class JobSpec(Spec):
     dataset: Dataset
     plan: dict[str, str] | None = Field(
         None,
-        description="block -> option: this plan alone is tried, without a search",
+        description="block -> option: this plan alone is tried, without a search; the number of "
+        "trials, operators and patterns of `search` decide nothing then",
         examples=[{"layer1.0": "svd(ratio=0.5)"}],
     )
     budget: Budget | None = Field(
@@ -388,7 +389,8 @@ class JobSpec(Spec):
     @field_validator("budget")
     @classmethod
     def _budget_or_plan(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
-        if budget is None and info.data.get("plan") is None:
+        # A plan that is no plan is not in the data: it is refused on its own.
+        if budget is None and info.data.get("plan", {}) is None:
             raise ValueError('give one, as in {"flops": "50%"}, or a plan')
         return budget
 

@@ -31,7 +31,8 @@ class Recipe:
     """A short linear warm-up to the learning rate, then one cosine to zero.
 
     `images` counts training images, repeats included: the length of the training. They come from
-    the first `pool` views, each shown once before one is shown again. With `scale_decay` layers
+    the first `pool` views, in the order of the method: usually each once before one is shown again.
+    With `scale_decay` layers
     that were rebuilt get less of the weight decay. `averaging` is the share of the steps over which
     an exponential moving average of the weights looks back; 0 keeps none.
     """
@@ -130,7 +131,7 @@ class Training:
             optimizer.step()
         for schedule in self._schedules:
             schedule.step()
-        self._course.after_step()
+        self._course.after_step((self._step + 1) / self._steps)
         if self._average is not None:
             self._average.update_parameters(self._course.deployed)
         return loss.detach()

@@ -10,6 +10,7 @@ from pareconv.service.problems import FieldError
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 # A union adds the name of each of its branches to the path: `int`, `list[str]`, `Normalize`.
 _BRANCH = re.compile(r"int|str|float|bool|none|[A-Z]\w*|.*[\[\]()].*")
+_HOLD_NAMES = frozenset({"plan", "parameters"})  # whose keys may look like such a branch
 _NAMES_A_KEY = frozenset({"missing", "extra_forbidden"})
 _WHOLE_BODY = "body"
 _MAX_SHOWN = 80
@@ -44,7 +45,12 @@ def _field(error: Details) -> str:
     if location and location[0] in _PLACES:
         del location[0]
     last = len(location) - 1 if error["type"] in _NAMES_A_KEY else None
-    parts = [str(part) for i, part in enumerate(location) if i == last or not _is_branch(part)]
+    named = {i + 1 for i, part in enumerate(location) if part in _HOLD_NAMES}
+    parts = [
+        str(part)
+        for i, part in enumerate(location)
+        if i == last or i in named or not _is_branch(part)
+    ]
     return ".".join(parts) or _WHOLE_BODY
 
 

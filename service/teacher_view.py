@@ -6,9 +6,11 @@ from pydantic import BaseModel, Field
 
 
 class TeacherView(BaseModel):
-    """The measured teacher. Accuracies are shares, 0 to 1; FLOPs are fvcore's for one image."""
+    """The measured teacher. Accuracies are shares, 0 to 1, null where it was never trained, FLOPs
+    those of fvcore for one image.
+    """
 
-    accuracy: float = Field(description="on the validation split", examples=[0.941])
+    accuracy: float | None = Field(description="on the validation split", examples=[0.941])
     test_accuracy: float | None = Field(description="on the test split, once known")
     flops: int = Field(examples=[40927872])
     adds: int = Field(description="additions of adder layers, which fvcore does not count")

@@ -116,13 +116,11 @@ def _refusal(partners: str) -> str | None:
 def _partners(method: CollaborativeDistillation, setting: Setting) -> list[fx.GraphModule]:
     found: list[fx.GraphModule] = []
     for name in method.named:
-        match name:
-            case "front":
-                found += setting.others()
-            case "standard":
-                found.append(setting.standard())
-            case _:
-                found.append(setting.of_the_zoo(name))
+        if name == _FRONT:
+            found += setting.others()
+        else:
+            standard = name == _STANDARD
+            found.append(setting.standard() if standard else setting.of_the_zoo(name))
     return found or [setting.standard()]
 
 
@@ -149,5 +147,5 @@ class _CollaborativeCourse(Course):
             for number, each in enumerate(logits)
         }
 
-    def after_step(self) -> None:
+    def after_step(self, done: float) -> None:
         self._step += 1

@@ -60,6 +60,6 @@ class Course(ABC):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar losses, each averaged over the batch; their sum is minimised."""
 
-    def after_step(self) -> None:
-        """What happens once the weights have moved."""
+    def after_step(self, done: float) -> None:
+        """What happens once the weights have moved; that share of the training is done then."""
         return

@@ -118,8 +118,8 @@ class _CurriculumCourse(Course):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         return self._wrapped.terms(batch)
 
-    def after_step(self) -> None:
-        self._wrapped.after_step()
+    def after_step(self, done: float) -> None:
+        self._wrapped.after_step(done)
 
     def order(self, images: int, pool: int, batch_size: int, seed: int) -> Iterator[Tensor]:
         sizes = batch_sizes(images, batch_size)

@@ -24,13 +24,15 @@ class PeerLearning(OnlineMethod):
 
     Peers share their layers up to the last but one stage, and each sees the images moved in a way
     of its own. z_e is the answer of a linear layer on the pooled features of all; pm_l that of the
-    moving average of peer l, whose decay is min(1 - 1 / (step + 1), `decay`). w grows by
+    moving average of peer l, whose decay is min(1 - 1 / (step + 1), d): with d = 0.999 it looks
+    back 1,000 of 117,000 steps there, here over the share `memory` of the training. w grows by
     exp(-5 (1 - e / E)^2) to 1 at the share `ramp` of the training, E = 80 of 300 epochs there.
 
     Peer collaborative learning, Wu and Gong 2021, arXiv 2006.04147, by its reimplementation
     (github.com/shaoeric/Peer-Collaborative-Learning-for-Online-Knowledge-Distillation), whose
     ramp-up divides the epoch by 1 in place of E; here it does as the formula says. There all peers
-    start from random weights, here the first goes on from its trial. Deployed is its average.
+    start from random weights, here the first goes on from its trial. Deployed is its average (in
+    the finish, which keeps one of everything, an average of that).
     """
 
     name = "peer"
@@ -38,18 +40,18 @@ class PeerLearning(OnlineMethod):
     formula = "CE(z_e) + sum_j [CE(z_j) + w T^2 KL(p_e || p_j) + w mean_l T^2 KL(pm_l || p_j)]"
     cost = "the training of the other peers, and a forward pass of the average of each"
     source = "Wu and Gong 2021, arXiv 2006.04147 (by a reimplementation)"
-    when = "No trained teacher, and long trainings: the averages look back a thousand steps."
+    when = "No trained teacher, and compute for several students."
     parameters = (
         Parameter("peers", 3, 2, 16, "m: how many, the deployed one included"),
         Parameter("temperature", 3.0, 0.01, 100.0, "T: softens the logits of all"),
         Parameter("ramp", 0.27, 0.0, 1.0, "share of the training after which w is 1"),
-        Parameter("decay", 0.999, 0.0, 0.999999, "of the averages, at most; by step"),
+        Parameter("memory", 0.01, 0.0, 1.0, "share of the training that averages look back on"),
     )
 
     peers: int
     temperature: float
     ramp: float
-    decay: float
+    memory: float
 
     def course(self, setting: Setting) -> Course:
         return _PeerCourse(self, setting)
@@ -64,7 +66,8 @@ class _PeerCourse(Course):
         super().__init__([setting.student, *twins])
         self._method, self._views = method, setting.views
         self._peers = [Listener(each, [last]) for each in self.networks]
-        self.averages = [_average(each, method.decay) for each in self.networks]
+        self._decay, self._step = 0.0, 0
+        self.averages = [self._average(each) for each in self.networks]
         with torch.no_grad():
             channels = self._peers[0](setting.sample).features[0].shape[1]
         with setting.chance("head"):
@@ -105,24 +108,25 @@ class _PeerCourse(Course):
             terms[f"means_{number}"] = weight * torch.stack(shown).mean()
         return terms
 
-    def after_step(self) -> None:
+    def after_step(self, done: float) -> None:
+        self._step += 1
+        remembered = self._method.memory * self._step / done  # steps
+        self._decay = 1 - 1 / max(1.0, min(self._step, remembered))
         for average, network in zip(self.averages, self.networks, strict=True):
             average.update_parameters(network)
+
+    def _average(self, network: fx.GraphModule) -> AveragedModel:
+        """Of the weights and statistics."""
+
+        def averaged(mean: Tensor, current: Tensor, _: Tensor | int) -> Tensor:
+            return self._decay * mean + (1 - self._decay) * current
+
+        average = AveragedModel(network, avg_fn=averaged, use_buffers=True)
+        average.module.requires_grad_(False).eval()
+        return average
 
     @staticmethod
     def _mean(average: AveragedModel, images: Tensor) -> Tensor:
         with torch.no_grad(), fast(images.device):
             logits: Tensor = average.module(images)
         return logits.float()
-
-
-def _average(network: fx.GraphModule, most: float) -> AveragedModel:
-    """Of the weights and statistics; the decay at each step is min(1 - 1 / (step + 1), most)."""
-
-    def averaged(mean: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        decay = torch.clamp(1 - 1 / (torch.as_tensor(steps) + 1), max=most)
-        return decay * mean + (1 - decay) * current
-
-    average = AveragedModel(network, avg_fn=averaged, use_buffers=True)
-    average.module.requires_grad_(False).eval()
-    return average

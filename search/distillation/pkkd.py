@@ -14,6 +14,10 @@ from pareconv.search.distillation.course import Batch, Course
 from pareconv.search.distillation.divergence import softened
 from pareconv.search.distillation.setting import Setting
 
+_MOST = 5.0  # of an exponent
+_NEW = 0.1  # share of the newest batch in what outputs are measured by
+_LEAST = 1e-6
+
 
 @dataclass(frozen=True)
 class KernelDistillation(OnlineMethod):
@@ -29,7 +33,8 @@ class KernelDistillation(OnlineMethod):
     Xu et al. 2020, arXiv 2009.13044. Of it the abstract could be read: the teacher trained along,
     two kernels, and a linear transformation after them. The kernels are recalled, not read; alpha,
     beta, T, sigma and the choice of layers were not to be found. Here 2 sigma^2 is the mean size of
-    the layer's outputs in the first batch.
+    the layer's outputs, averaged over recent batches, and exponents end at 5, lest a few positions
+    of the convolution outweigh all others.
     """
 
     name = "pkkd"
@@ -97,19 +102,20 @@ class _KernelCourse(Course):
 
 
 class _Kernel(nn.Module):
-    """rho(exp(x / (2 sigma^2))) of the outputs x [B, C, H, W] of a layer, as in a sample."""
+    """rho(exp(x / (2 sigma^2))) of the outputs x [B, C, H, W] of a layer as wide as a sample."""
 
     def __init__(self, sample: Tensor) -> None:
         super().__init__()
         channels, device = sample.shape[1], sample.device
-        self._width: Tensor | None = None  # 2 sigma^2
         self.linear = nn.Conv2d(channels, channels, 1, bias=False, device=device)
         self.norm = nn.BatchNorm2d(channels, affine=False, device=device)
+        self.width: Tensor | None = None  # 2 sigma^2
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._width is None:
-            self._width = x.detach().abs().mean()
-        out: Tensor = self.norm(self.linear((x / self._width).exp()))
+        size = x.detach().abs().mean()
+        self.width = size if self.width is None else torch.lerp(self.width, size, _NEW)
+        exponent = (x / self.width.clamp_min(_LEAST)).clamp_max(_MOST)
+        out: Tensor = self.norm(self.linear(exponent.exp()))
         return out
 
 

@@ -15,6 +15,9 @@ from pareconv.search.distillation.plain import Lesson
 from pareconv.search.distillation.setting import Setting
 from pareconv.search.imitation import relative_error
 
+_SEEN = 64  # images of whose features codewords are made
+_LENGTH = 2.0  # root of the mean square, of pixels as a dictionary sees them
+
 
 @dataclass(frozen=True)
 class SparseMatching(Method):
@@ -22,6 +25,7 @@ class SparseMatching(Method):
 
     1. A dictionary D [C, M] learns each tapped stage of the teacher: a pixel x [C] has the
        similarities s = sigmoid(D^T x + b); the largest of them, s', give it back: |D s' - x|^2.
+       Pixels are scaled to a mean square length of 4 first: longer ones saturate the sigmoids.
     2. The student, with similarities of its own, learns which codewords the teacher has: BCE(mean
        of s over the image, mean of s' of the teacher) + CE(s, the teacher's largest), for each
        stage.
@@ -67,8 +71,8 @@ class _SparseCourse(Course):
         assert setting.answers is not None
         self._method, self._answers = method, setting.answers
         self._listener = Listener(setting.student, self._answers.taps)
-        numbers = torch.arange(len(setting.sample))
-        features = self._answers(numbers, setting.sample).features
+        numbers = torch.arange(min(_SEEN, len(setting.views.split)))
+        features = self._answers(numbers, setting.views[numbers][0]).features
         with setting.chance("dictionaries"):
             self.teachers, self.students = (
                 [Dictionary(each.float(), method.mu, method.nu) for each in features]
@@ -91,11 +95,8 @@ class _SparseCourse(Course):
         return kd.terms(Lesson(own, batch.labels, shown))
 
     def _dictionary(self, shown: Sequence[Tensor]) -> Tensor:
-        errors = [
-            relative_error(dictionary.restored(features.float()), features.float()).mean()
-            for dictionary, features in zip(self.teachers, shown, strict=True)
-        ]
-        return torch.stack(errors).sum()
+        pairs = zip(self.teachers, shown, strict=True)
+        return torch.stack([each.error(features) for each, features in pairs]).sum()
 
     def _matching(self, own: Sequence[Tensor], shown: Sequence[Tensor]) -> Tensor:
         if not self._begun:
@@ -107,9 +108,9 @@ class _SparseCourse(Course):
 
 
 def _mismatch(student: "Dictionary", teacher: "Dictionary", own: Tensor, shown: Tensor) -> Tensor:
-    similar = student.similarities(own.float())
+    similar = student.similarities(student.scaled(own))
     with torch.no_grad():
-        kept = teacher.largest(teacher.similarities(shown.float()))
+        kept = teacher.largest(teacher.similarities(teacher.scaled(shown)))
     images = F.binary_cross_entropy(similar.mean((2, 3)), kept.mean((2, 3)))
     return images + F.cross_entropy(similar, kept.argmax(1))
 
@@ -121,10 +122,21 @@ class Dictionary(nn.Module):
         super().__init__()
         channels = features.shape[1]
         pixels = features.transpose(0, 1).flatten(1)  # [C, B*H*W]
+        length = float(pixels.square().sum(0).mean().sqrt())
+        self._scale = _LENGTH / length if length else 1.0
         chosen = torch.randint(pixels.shape[1], (max(1, int(mu * channels)),))
-        self.codewords = nn.Parameter(pixels[:, chosen.to(pixels.device)].clone())
+        self.codewords = nn.Parameter(self._scale * pixels[:, chosen.to(pixels.device)])
         self.intercept = nn.Parameter(pixels.new_empty(1).uniform_(-1, 1))
         self.kept = max(1, int(mu * nu * channels))
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] as the other methods want them."""
+        return self._scale * features.float()
+
+    def error(self, features: Tensor) -> Tensor:
+        """Mean relative error of giving back `features` [B, C, H, W], which are not scaled yet."""
+        pixels = self.scaled(features)
+        return relative_error(self.restored(pixels), pixels).mean()
 
     def similarities(self, features: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, M, H, W], each 0..1."""

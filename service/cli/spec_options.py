@@ -130,7 +130,9 @@ class SpecOptions:
             *parents, leaf = path.split(".")
             part = spec
             for parent in parents:
-                part = part.setdefault(parent, {})
+                if part.get(parent) is None:
+                    part[parent] = {}
+                part = part[parent]
                 if not isinstance(part, dict):
                     raise BadInput(f"{parent}: in {self.spec} it is {part!r}, not an object")
             part[leaf] = value

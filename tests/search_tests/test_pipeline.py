@@ -168,8 +168,6 @@ def test_a_plan_that_is_given_is_the_only_one_tried(tmp_path):
 def test_a_given_plan_and_an_online_method_need_no_teacher(method, tmp_path):
     """Neither is a teacher trained, nor does anything learn from one that knows nothing."""
     finish = {"epochs": 4, "method": method, "formats": ["safetensors"]}
-    if method == "peer":
-        finish["parameters"] = {"decay": 0.9}  # this short a training needs a short memory
     untaught = {
         "teacher": {"architecture": "cifar_resnet8"},
         "dataset": SPEC["dataset"],
@@ -180,7 +178,8 @@ def test_a_given_plan_and_an_online_method_need_no_teacher(method, tmp_path):
     }
     done = Outcome(tmp_path / "home", untaught)
     assert done.job.error is None
-    assert done.job.profile["teacher"]["accuracy"] < 0.3
+    assert done.job.profile["teacher"]["accuracy"] is None
+    assert done.job.profile["teacher"]["test_accuracy"] is None
     assert done.job.resolved["library"] is None
     assert done.job.resolved["distill"]["method"] == "labels"
     assert done.finalist.test_accuracy > 0.5

@@ -35,6 +35,11 @@ def front(entries, table):
     return lambda limits, entries=entries: predict(entries, table.teacher, limits)
 
 
+def test_nothing_scored_predicts_nothing(front, entries):
+    unscored = [replace(entry, score=None) for entry in entries]
+    assert front({}, unscored) == front({"flops": 700}, []) == []
+
+
 def test_a_front_within_two_budgets(front, table):
     points = front({"flops": 700, "params": 600})
     assert points

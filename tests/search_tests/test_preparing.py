@@ -258,7 +258,15 @@ def test_without_a_library_plans_start_cold(place):
     assert [each.predicted for each in place.stores.candidates.all(job.id)] == [None, None]
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"library": {"lr": 0.005}}])
+# A plan's blocks may overlap with those of the library's granularity.
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"library": {"lr": 0.005}},
+        {"plan": {"layer1.0": "svd(ratio=0.5)"}, "budget": None},
+    ],
+)
 def test_another_split_or_recipe_is_another_library(changes, place):
     first, _ = place.run()
     second, executor = place.run(**changes)

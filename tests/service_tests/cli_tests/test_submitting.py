@@ -57,6 +57,16 @@ def test_options_override_a_spec_file(run, spec, tmp_path):
     assert found["dataset"].items() >= {"source": "digits", "image_size": "auto"}.items()
 
 
+def test_a_budget_is_given_to_a_spec_that_had_none(run, spec, tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec | {"budget": None, "plan": {"layer1.0": "svd(ratio=0.25)"}}))
+
+    found = submitted(run("submit", "--spec", path, "--budget-flops", "99%", "--json"))
+
+    assert found["budget"]["flops"] == "99%"
+    assert found["plan"] == {"layer1.0": "svd(ratio=0.25)"}
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"teacher": 3}', None])
 def test_a_spec_file_that_is_none_is_exit_code_2(run, tmp_path, text):
     path = tmp_path / "spec.json"
