@@ -59,8 +59,9 @@ SECTIONS = (
         "- `random`: twelve random plans from the library.\n"
         "- `torch_pruning`, `model_optimizer`: Torch-Pruning 1.6.1 and FastNAS of NVIDIA Model "
         "Optimizer 0.47 (`benchmarks/peers/`).\n"
-        "- `uniform`: one operator everywhere, the best of ours by a brief trial of each, which is "
-        "not counted.",
+        "- `uniform`: one operator everywhere, the best of ours by a brief trial of each.\n"
+        "- `uniform_given`: the same where it is known beforehand which operator that is: a bound, "
+        "since choosing it is not counted.",
     ),
     Section(
         "Predicted against measured",

@@ -17,7 +17,15 @@ from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import require_data
 
-METHODS = ("pareconv", "uniform", "torch_pruning", "model_optimizer", "optuna", "random")
+METHODS = (
+    "pareconv",
+    "uniform_given",
+    "uniform",
+    "torch_pruning",
+    "model_optimizer",
+    "optuna",
+    "random",
+)
 BUDGETS = (0.5, 0.3, 0.15)
 _COMPUTE = 150_000
 KEYS = ("method", "flops_ratio_budget", "seed", "compute_allowed")
