@@ -217,7 +217,7 @@ def _tried_everywhere(task: Task) -> tuple[Workbench, _Tried]:
             trials[plan] = run_trial(bench, Trial(plan), files)
             compute += trials[plan]["compute"]
         except Diverged as error:
-            compute += error.compute or 0.0
+            compute += error.compute
     return bench, _Tried(trials, compute, files)
 
 
