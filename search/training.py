@@ -98,7 +98,7 @@ class Training:
         course = self._course
         trained, onlooking = (sum(map(ratio, each)) for each in (course.networks, course.onlookers))
         looked_at = course.looked_at * ratio(self._student)
-        return (3 * trained + onlooking) * self.images + looked_at
+        return (3 * trained + onlooking) * (self.images - course.untaught) + looked_at
 
     def run(self, share: float = 1.0) -> float:
         """Train until that share of the steps is done; the student is in eval mode afterwards.

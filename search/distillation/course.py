@@ -50,6 +50,11 @@ class Course(ABC):
         """At how many images of the student it has looked outside of the steps."""
         return 0
 
+    @property
+    def untaught(self) -> int:
+        """How many of the images shown taught no network, but extras alone."""
+        return 0
+
     def order(self, images: int, pool: int, batch_size: int, seed: int) -> Iterator[Tensor]:
         """The numbers of the views of each batch, from the first `pool` views and `images` in all,
         in batches of the sizes of `batch_sizes`. Each is asked for when the step before it is done.

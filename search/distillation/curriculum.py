@@ -108,6 +108,10 @@ class _CurriculumCourse(Course):
         return self._wrapped.onlookers
 
     @property
+    def untaught(self) -> int:
+        return self._wrapped.untaught
+
+    @property
     def deployed(self) -> nn.Module:
         return self._wrapped.deployed
 

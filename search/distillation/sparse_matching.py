@@ -78,15 +78,20 @@ class _SparseCourse(Course):
                 [Dictionary(each.float(), method.mu, method.nu) for each in features]
                 for _ in range(2)
             )
-        self._begun = False
+        self._begun, self._untaught = False, 0
 
     @property
     def extras(self) -> Sequence[nn.Module]:
         return [*self.teachers, *self.students]
 
+    @property
+    def untaught(self) -> int:
+        return self._untaught
+
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         shown = self._answers(batch.numbers, batch.images)
         if batch.done < min(self._method.matching, self._method.distilling):
+            self._untaught += len(batch.labels)
             return {"dictionary": self._dictionary(shown.features)}
         own = self._listener(batch.images)
         if batch.done < self._method.distilling:
