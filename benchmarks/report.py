@@ -64,6 +64,12 @@ SECTIONS = (
         "since choosing it is not counted.",
     ),
     Section(
+        "By how much Pareconv is ahead",
+        "search",
+        search.lead,
+        "Of the same rows.",
+    ),
+    Section(
         "Predicted against measured",
         "search",
         prediction.table,

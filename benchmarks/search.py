@@ -71,6 +71,34 @@ def table(rows: list[Row]) -> Table:
     return shown
 
 
+def lead(rows: list[Row]) -> Table:
+    """How far Pareconv is ahead of each other method, on the seeds that both have."""
+    shown = Table("ahead of", *(f"{budget:.0%} of the FLOPs" for budget in BUDGETS))
+    for method in METHODS[1:]:
+        shown.add_row(method, *(_lead(rows, method, budget) for budget in BUDGETS))
+    shown.caption = (
+        "points of test accuracy, mean of the differences on the same seed ± their standard "
+        "deviation; one below about twice the standard deviation over the root of n is no lead"
+    )
+    return shown
+
+
+def _lead(rows: list[Row], method: str, budget: float) -> str:
+    ours, theirs = (
+        {
+            row["seed"]: 100 * row["test_accuracy"]
+            for row in rows
+            if row["method"] == each and row["flops_ratio_budget"] == budget
+        }
+        for each in ("pareconv", method)
+    )
+    found = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
+    if not found:
+        return ""
+    spread = f" ± {stdev(found):.2f}" if len(found) > 1 else ""
+    return f"{fmean(found):+.2f}{spread} (n={len(found)})"
+
+
 def _row(task: Row, home: Path) -> Row:
     folder = home / f"{task['method']}-{task['seed']}"
     return compete(Task(*(task[key] for key in KEYS), folder))
