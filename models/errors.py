@@ -3,6 +3,7 @@
 ModelError
 ├── UnknownArchitecture   no teacher of that name
 ├── WeightsError          a weights file that cannot be read, or does not fit the network
+├── OnnxError             an ONNX file that cannot be read safely, or turned into a network
 ├── TraceError            a network that cannot be turned into one canonical graph
 └── PlanError             a plan that does not fit the network, or changes nothing
 """
@@ -18,6 +19,12 @@ class UnknownArchitecture(ModelError):
 
 class WeightsError(ModelError):
     """A weights file cannot be read safely, or its keys and shapes do not fit the network."""
+
+
+class OnnxError(ModelError):
+    """An ONNX file cannot be read safely, holds what has no counterpart here, or differs from what
+    was made of it.
+    """
 
 
 class TraceError(ModelError):

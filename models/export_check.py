@@ -1,5 +1,5 @@
 """Run an exported file on stored images: `python -I export_check.py FORMAT FILE INPUTS.npy
-OUTPUTS.npy`.
+OUTPUTS.npy [TEACHER]`.
 
 Started as a script in a clean process. A `pt2` or `onnx` file must run without this project; of a
 `safetensors` file `load_student` is what is checked.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 
-def _run_pt2(path: str, images: Array) -> Array:
+def _run_pt2(path: str, images: Array, _teacher: str | None) -> Array:
     import torch
 
     module = torch.export.load(path).module()
@@ -22,7 +22,7 @@ def _run_pt2(path: str, images: Array) -> Array:
     return outputs
 
 
-def _run_onnx(path: str, images: Array) -> Array:
+def _run_onnx(path: str, images: Array, _teacher: str | None) -> Array:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -30,7 +30,7 @@ def _run_onnx(path: str, images: Array) -> Array:
     return outputs
 
 
-def _run_safetensors(path: str, images: Array) -> Array:
+def _run_safetensors(path: str, images: Array, teacher: str | None) -> Array:
     from pathlib import Path
 
     import torch
@@ -38,13 +38,14 @@ def _run_safetensors(path: str, images: Array) -> Array:
     from pareconv.models.student import load_student
 
     with torch.no_grad():
-        outputs: Array = load_student(Path(path))(torch.from_numpy(images)).numpy()
+        student = load_student(Path(path), None if teacher is None else Path(teacher))
+        outputs: Array = student(torch.from_numpy(images)).numpy()
     return outputs
 
 
-def main(format: str, path: str, inputs: str, outputs: str) -> None:
+def main(format: str, path: str, inputs: str, outputs: str, teacher: str | None = None) -> None:
     run = {"pt2": _run_pt2, "onnx": _run_onnx, "safetensors": _run_safetensors}[format]
-    np.save(outputs, run(path, np.load(inputs)))
+    np.save(outputs, run(path, np.load(inputs), teacher))
     if format != "safetensors" and any(name.startswith("pareconv") for name in sys.modules):
         raise RuntimeError(f"{format} loaded pareconv")
 

@@ -43,15 +43,18 @@ def export(
     *,
     images: Tensor,
     metadata: Mapping[str, Any],
+    teacher: Path | None = None,
 ) -> list[Exported]:
     """Write `network` to `directory` as `student.<format>` and check each file in a process of its
     own.
 
     `images` [N, C, H, W], normalised, N >= 2: the files take the same size at any batch. `metadata`
-    (JSON) travels in each file. Raises ExportError where a format fails or its outputs differ.
+    (JSON) travels in each file; `teacher` is the file that holds the teacher's network, if one
+    does. Raises ExportError where a format fails or its outputs differ.
     """
-    network = copy.deepcopy(network).cpu().eval()
-    images = images.cpu().float()
+    # Where channels come last in memory, the exporters add nodes that bring them there.
+    network = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
+    images = images.cpu().float().contiguous()
     with torch.no_grad():
         expected = network(images)
     exported = []
@@ -63,7 +66,7 @@ def export(
                 _WRITERS[format](network, path, images[:2], metadata)
         except Exception as error:  # an exporter's failure, whatever it is, belongs to this format
             raise ExportError(f"{format}: the network cannot be exported: {error}") from error
-        exported.append(Exported(format, path, _check(format, path, images, expected)))
+        exported.append(Exported(format, path, _check(format, path, images, expected, teacher)))
     return exported
 
 
@@ -110,15 +113,26 @@ def _program(network: fx.GraphModule, images: Tensor) -> torch.export.ExportedPr
     return torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
 
 
-def _check(format: str, path: Path, images: Tensor, expected: Tensor) -> float:
+def _check(
+    format: str, path: Path, images: Tensor, expected: Tensor, teacher: Path | None
+) -> float:
     """Largest difference of any output, relative to the largest output; ExportError above the
     tolerance.
     """
     with tempfile.TemporaryDirectory() as scratch:
         inputs, outputs = Path(scratch, "inputs.npy"), Path(scratch, "outputs.npy")
         np.save(inputs, images.numpy())
+        command: list[str | Path] = [
+            sys.executable,
+            "-I",
+            export_check.__file__,
+            format,
+            path,
+            inputs,
+            outputs,
+        ]
         ran = subprocess.run(
-            [sys.executable, "-I", export_check.__file__, format, path, inputs, outputs],
+            [*command, *([teacher] if teacher else [])],
             capture_output=True,
             text=True,
             cwd=scratch,

@@ -1,5 +1,6 @@
 """A student back from its safetensors file: weights and plan in one."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,16 +12,18 @@ from pareconv.models.errors import WeightsError
 from pareconv.models.graph import canonical
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
-from pareconv.models.teachers.architectures import architecture
+from pareconv.models.teachers.architectures import Architecture, architecture
+from pareconv.models.teachers.model_file import OF_FILE, of_file
 from pareconv.models.teachers.weights import load_weights
 
 _NEEDED = ("architecture", "num_classes", "plan")
 
 
-def load_student(path: Path) -> fx.GraphModule:
+def load_student(path: Path, teacher: Path | None = None) -> fx.GraphModule:
     """The student that a job exported as `safetensors`, in eval mode on the CPU.
 
-    Raises WeightsError where the file is not such an export.
+    Where its teacher came as a file that holds the network, `teacher` is that file. Raises
+    WeightsError where `path` is not such an export, or is of another teacher.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -33,7 +36,19 @@ def load_student(path: Path) -> fx.GraphModule:
         raise WeightsError(f"{path.name} is not an exported student: no {', '.join(missing)}")
     metadata = {name: json.loads(texts[name]) for name in _NEEDED}
     with torch.random.fork_rng(devices=[]):
-        teacher = canonical(architecture(metadata["architecture"]).build(metadata["num_classes"]))
-        student = rewrite(teacher, Plan.from_json(metadata["plan"]))
+        network = _teacher(metadata["architecture"], teacher).build(metadata["num_classes"])
+        student = rewrite(canonical(network), Plan.from_json(metadata["plan"]))
     load_weights(student, weights)
     return student.eval()
+
+
+def _teacher(name: str, file: Path | None) -> Architecture:
+    if not name.startswith(OF_FILE):
+        return architecture(name)
+    if file is None:
+        raise WeightsError(f"the student is of a teacher that came as a file; give that ({name})")
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != name.removeprefix(OF_FILE):
+        raise WeightsError(f"{file.name!r} is not the file of the student's teacher ({name})")
+    return of_file(name, file)

@@ -1,6 +1,7 @@
 """The finish: one student of the front taught longer, tested once, exported and checked."""
 
 import copy
+import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import fx
 from pareconv.models.exporting import export
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
+from pareconv.models.teachers.model_file import OF_FILE
 from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import normalize
 from pareconv.search.distillation.setting import Others, nobody
@@ -119,6 +121,7 @@ def _export(
             formats,
             images=normalize(images, bench.validation.mean, bench.validation.std),
             metadata=_metadata(bench, plan),
+            teacher=bench.teacher_file,
         )
         return [
             {
@@ -135,10 +138,18 @@ def _metadata(bench: Workbench, plan: Plan) -> dict[str, Any]:
     """What travels in the files: enough to feed the student, and to build it again."""
     assert isinstance(bench.spec.teacher.normalize, Normalize)  # resolved
     return {
-        "architecture": bench.spec.teacher.architecture,
+        "architecture": _called(bench),
         "num_classes": len(bench.classes),
         "plan": plan.to_json(),
         "classes": list(bench.classes),
         "normalize": bench.spec.teacher.normalize.model_dump(),
         "image_size": bench.spec.dataset.image_size,
     }
+
+
+def _called(bench: Workbench) -> str:
+    """The teacher's network by a name that means the same everywhere."""
+    if bench.teacher_file is None:
+        return bench.spec.teacher.architecture
+    with bench.teacher_file.open("rb") as file:
+        return f"{OF_FILE}{hashlib.file_digest(file, 'sha256').hexdigest()}"

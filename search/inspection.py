@@ -3,22 +3,22 @@
 `POST /inspect` answers with it, submission is refused by it, and the profile stage begins with it.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, fx
+import torch
+from torch import fx
 
 from pareconv.models.convolutions.registry import operator
 from pareconv.models.cost import flops_by_operator
 from pareconv.models.cost_table import Cost, Counted, Quantity
-from pareconv.models.errors import ModelError
 from pareconv.models.graph import canonical
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.space import Scope, Space, find_space, planned_space
-from pareconv.models.teachers.architectures import Architecture, architecture
-from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
+from pareconv.models.teachers.architectures import Architecture
+from pareconv.models.teachers.weights import load_weights
 from pareconv.search.contents import Contents, contents
 from pareconv.search.data.imbalance import long_tail
 from pareconv.search.distillation.registry import BRIEF, method
@@ -26,6 +26,7 @@ from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
 from pareconv.search.solver import Solver
 from pareconv.search.spec import JobSpec, limit_of
+from pareconv.search.teachers import blaming, teacher_architecture, teacher_weights
 
 _QUANTITIES: tuple[Counted, ...] = ("flops", "params")
 
@@ -83,7 +84,7 @@ class Inspection:
 
 def inspect(spec: JobSpec, references: References) -> Inspection:
     """Raises InvalidSpec on the first field that cannot work."""
-    known = _architecture(spec)
+    known = teacher_architecture(spec, references)
     _check_names(spec)
     data = contents(
         references.source(spec.dataset.source), spec.dataset.image_size, cache=references.cache
@@ -101,37 +102,35 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
         )
     with blaming("teacher.architecture"):
         network = canonical(known.build(len(data.classes)))
-    weights = read_teacher(spec, references)
+    weights = teacher_weights(spec, references)
     if weights is not None:
         with blaming("teacher.weights"):
             load_weights(network, weights, training_only=known.training_only)
+    if known.file is not None:
+        _check_file_fits(network, known, data)
+    is_trained = weights is not None or known.file is not None
     space = _space(spec, network, data)
-    return Inspection(network, weights is not None, data, space, _limits(spec, space))
+    return Inspection(network, is_trained, data, space, _limits(spec, space))
 
 
-@contextmanager
-def blaming(field: str) -> Iterator[None]:
-    """What goes wrong inside with a network is wrong with this field of the spec."""
+def _check_file_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:
+    """A file has a number of classes of its own, and may take images of one size alone."""
+    size = data.image_size
     try:
-        yield
-    except ModelError as error:
-        raise InvalidSpec(field, str(error)) from error
-
-
-def read_teacher(spec: JobSpec, references: References) -> dict[str, Tensor] | None:
-    """The teacher's weights as the spec names them; None where it is to be trained first."""
-    reference = spec.teacher.weights
-    if reference is None:
-        return None
-    with blaming("teacher.weights"):
-        if reference == "default":
-            return pretrained(spec.teacher.architecture)
-        return read_weights(references.weights(reference))
-
-
-def _architecture(spec: JobSpec) -> Architecture:
-    with blaming("teacher.architecture"):
-        return architecture(spec.teacher.architecture)
+        with torch.no_grad():
+            scores = copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
+    except Exception as error:  # whatever the nodes of a file raise
+        raise InvalidSpec(
+            "dataset.image_size",
+            f"images of {size} pixels do not go through the network of {known.name} ({error}); it "
+            f"is made for {known.default_size}: set dataset.image_size",
+        ) from error
+    if scores.shape[1:] != (len(data.classes),):
+        raise InvalidSpec(
+            "teacher.architecture",
+            f"{known.name} gives {list(scores.shape[1:])} scores, the data has {len(data.classes)} "
+            "classes; give the data that it was trained on",
+        )
 
 
 def _check_names(spec: JobSpec) -> None:

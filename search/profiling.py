@@ -12,6 +12,7 @@ from torch import fx
 from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.graph import canonical
 from pareconv.models.teachers.architectures import architecture
+from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.batches import Split
 from pareconv.search.data.images import Images
@@ -45,6 +46,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     resolved = resolve(spec, images)
     network = inspection.network if inspection.is_trained else _untrained(resolved, images)
     bench = lay_out(resolved, network, images)
+    if inspection.is_trained:
+        anchor_norms(bench.teacher, bench.sample)
     accuracy = None  # of a teacher that nothing is learnt from
     if not needs_no_teacher(spec):
         if not inspection.is_trained:

@@ -41,6 +41,15 @@ class References:
             return self._allowed("teacher.weights", value)
         return self.files.local_path(self._upload("teacher", "teacher.weights", value))
 
+    def model_file(self, reference: str) -> Path | None:
+        """The local file behind `teacher.architecture`; None for the name of a network."""
+        kind, _, value = reference.partition(":")
+        if kind == "file":
+            return self._allowed("teacher.architecture", value)
+        if kind == "teacher":
+            return self.files.local_path(self._upload("teacher", "teacher.architecture", value))
+        return None
+
     def source(self, reference: str) -> Source:
         """The data set behind `dataset.source`."""
         kind, _, value = reference.partition(":")

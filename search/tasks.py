@@ -8,6 +8,8 @@ from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.cost_table import CostTable
 from pareconv.models.plan import Plan
 from pareconv.models.teachers.architectures import architectures
+from pareconv.models.teachers.onnx_file.reading import is_onnx
+from pareconv.models.teachers.onnx_file.teacher import check_onnx
 from pareconv.models.teachers.weights import is_safetensors, read_weights
 from pareconv.search.contents import contents
 from pareconv.search.data.sources import Source
@@ -48,8 +50,28 @@ def _inspect(payload: Json, _emit: Emit) -> Json:
         return inspect(JobSpec.model_validate(payload["spec"]), references).to_json()
 
 
-def _check_weights(payload: Json, _emit: Emit) -> Json:
+def _check_teacher(payload: Json, _emit: Emit) -> Json:
     path = Path(payload["path"])
+    return _check_network(path) if is_onnx(path) else _check_weights(path)
+
+
+def _check_network(path: Path) -> Json:
+    found = check_onnx(path)
+    return {
+        "format": "onnx",
+        "parameters": sum(value.numel() for value in found.network.parameters()),
+        "classes": found.classes,
+        "image_size": found.ends.size,
+        "opset": found.opset,
+        "producer": found.producer,
+        "difference": found.difference,
+        "norms_restored": found.norms_restored,
+        "channels_last": found.ends.channels_last,
+        "softmax": found.ends.softmax,
+    }
+
+
+def _check_weights(path: Path) -> Json:
     weights = read_weights(path)
     return {
         "format": "safetensors" if is_safetensors(path) else "torch",
@@ -109,7 +131,7 @@ def _files() -> FileStore:
 TASKS: dict[str, Callable[[Json, Emit], Json]] = {
     "catalog": _catalog,
     "inspect": _inspect,
-    "check_weights": _check_weights,
+    "check_teacher": _check_teacher,
     "check_dataset": _check_dataset,
     "profile": _profile,
     "library": _library,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
@@ -9,7 +10,6 @@ from torch import Tensor, fx, nn
 from pareconv.models.cost import count
 from pareconv.models.graph import canonical
 from pareconv.models.stages import stage_ends
-from pareconv.models.teachers.architectures import architecture
 from pareconv.search.answers import Answers
 from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import Split, normalize
@@ -22,6 +22,7 @@ from pareconv.search.precision import channels_last
 from pareconv.search.references import References
 from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec, Normalize
+from pareconv.search.teachers import teacher_architecture
 from pareconv.storage.settings import Settings
 
 _SAMPLE = 256
@@ -44,6 +45,7 @@ class Workbench:
     test: Split
     views: Views
     answers: Answers
+    teacher_file: Path | None  # that holds its network, where that has no name
 
     @cached_property
     def sample(self) -> Tensor:
@@ -103,9 +105,10 @@ def _set_up(spec_json: str, weights: str) -> Workbench:
     spec = JobSpec.model_validate_json(spec_json)
     with References(Settings()) as references:
         images = load_images(spec, references)
-        teacher = canonical(architecture(spec.teacher.architecture).build(len(images.classes)))
+        known = teacher_architecture(spec, references)
+        teacher = canonical(known.build(len(images.classes)))
         restore_weights(teacher, weights, references.files)
-    return lay_out(spec, teacher, images)
+    return lay_out(spec, teacher, images, known.file)
 
 
 def load_images(spec: JobSpec, references: References) -> Images:
@@ -116,7 +119,9 @@ def load_images(spec: JobSpec, references: References) -> Images:
     return thinned(images, asked.imbalance, derived(spec.seed, "imbalance"))
 
 
-def lay_out(spec: JobSpec, teacher: fx.GraphModule, images: Images) -> Workbench:
+def lay_out(
+    spec: JobSpec, teacher: fx.GraphModule, images: Images, teacher_file: Path | None = None
+) -> Workbench:
     """Split the images and move all to the device of the resolved `spec`."""
     assert isinstance(spec.teacher.normalize, Normalize)  # resolved
     assert isinstance(spec.dataset.validation_fraction, float)
@@ -139,4 +144,5 @@ def lay_out(spec: JobSpec, teacher: fx.GraphModule, images: Images) -> Workbench
         answers=Answers(teacher, stage_ends(teacher, shown.images[:1].float())),
         validation=part(images.train_images[validation], images.train_labels[validation]),
         test=part(images.test_images, images.test_labels),
+        teacher_file=teacher_file,
     )

@@ -58,4 +58,5 @@ def _unfinished(jobs: JobStore) -> Iterator[Job]:
 
 
 def _names(job: Job) -> set[str | None]:
-    return {job.spec["teacher"].get("weights"), job.spec["dataset"].get("source")}
+    teacher = job.spec["teacher"]
+    return {teacher["architecture"], teacher.get("weights"), job.spec["dataset"].get("source")}

@@ -109,6 +109,8 @@ def _name(body: Any, kind: Kind, reference: str, part: str) -> None:
     inside = body.setdefault(section, {}) if isinstance(body, dict) else None
     if not isinstance(inside, dict):
         return  # validation says what is wrong with it
+    if kind == "teacher" and inside.get("architecture") is None:
+        key = "architecture"  # the network itself comes along
     if inside.get(key) is not None:
         raise InvalidSpec(
             f"{section}.{key}",

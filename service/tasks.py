@@ -15,12 +15,12 @@ MEMORY_BYTES = 6 * 1024**3
 _SECONDS = {
     "catalog": 180.0,
     "inspect": 300.0,
-    "check_weights": 300.0,
+    "check_teacher": 300.0,
     "check_dataset": 600.0,
 }
 _MAX_WAITING = 8
 
-_CHECKS: dict[Kind, str] = {"teacher": "check_weights", "dataset": "check_dataset"}
+_CHECKS: dict[Kind, str] = {"teacher": "check_teacher", "dataset": "check_dataset"}
 
 Result = dict[str, Any]
 

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from torch import nn
 from torchvision import models
@@ -41,6 +42,7 @@ class Architecture:
     pretrained: bool = False  # whether `weights.pretrained` has weights for it
     # Modules of published weights that the network lacks, as they serve its first training alone.
     training_only: frozenset[str] = frozenset()
+    file: Path | None = None  # that holds the network: it is built trained, whatever num_classes
 
 
 def architecture(name: str) -> Architecture:

@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 # field of the spec: option, what is a reference already
 _REFERENCES = {
+    "teacher.architecture": ("--teacher", re.compile(r"(?!.*\.onnx$).*|teacher:.+|file:.+")),
     "teacher.weights": ("--weights", re.compile(r"default|teacher:.+|file:.+")),
     "dataset.source": ("--data", re.compile(r"digits|dataset:.+|file:.+")),
 }
@@ -68,7 +69,7 @@ def _uploaded(client: Client, field: str, path: Path) -> str:
             f"{option}: the server cannot read the folder {path}; zip it and give the zip, "
             "or add the folder to the server's PARECONV_ALLOWED_ROOTS"
         )
-    is_teacher = field == "teacher.weights"
+    is_teacher = field.startswith("teacher.")
     upload = client.upload_teacher if is_teacher else client.upload_dataset
     with _shown(path) as on_bytes, _blaming(field):
         return f"{'teacher' if is_teacher else 'dataset'}:{upload(path, on_bytes=on_bytes)['id']}"

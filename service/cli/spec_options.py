@@ -27,7 +27,12 @@ class SpecOptions:
 
     teacher: Annotated[
         str | None,
-        _option("--teacher", panel=_TEACHER, help="Architecture, such as cifar_resnet20."),
+        _option(
+            "--teacher",
+            panel=_TEACHER,
+            metavar="NAME|PATH.onnx",
+            help="Architecture, such as cifar_resnet20, or a network as an ONNX file.",
+        ),
     ] = None
     weights: Annotated[
         str | None,

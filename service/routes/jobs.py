@@ -38,7 +38,11 @@ _BODY = {
                 "required": ["spec"],
                 "properties": {
                     "spec": _SPEC,
-                    "model": _FILE | {"description": "weights; becomes `teacher.weights`"},
+                    "model": _FILE
+                    | {
+                        "description": "weights, which become `teacher.weights`; or, where the "
+                        "spec has no `teacher.architecture`, the network as ONNX, which becomes it"
+                    },
                     "data": _FILE | {"description": "zip of images; becomes `dataset.source`"},
                 },
             },

@@ -17,7 +17,9 @@ from pareconv.service.problems import documented
 from pareconv.service.upload_view import UploadView
 from pareconv.storage.uploads import Kind
 
-SentPart = Annotated[UploadFile, File(description="the file; weights, or a zip of images")]
+SentPart = Annotated[
+    UploadFile, File(description="the file; weights or a network, or a zip of images")
+]
 NameField = Annotated[
     str | None, Form(max_length=200, description="a label for people; the file's name by default")
 ]
@@ -67,6 +69,6 @@ def _router(kind: Kind, *, what: str) -> APIRouter:
 
 
 ROUTERS = (
-    _router("teacher", what="a teacher's weights"),
+    _router("teacher", what="a teacher's weights, or its network as ONNX"),
     _router("dataset", what="a data set, as a zip with a folder per class"),
 )

@@ -121,7 +121,7 @@ def test_a_refused_spec_comes_back_with_its_field(child):
 def test_an_error_of_the_networks_comes_back_as_what_it_was(child, tmp_path):
     (tmp_path / "cut.pt").write_bytes(b"no weights")
     with pytest.raises(WeightsError):
-        child.call("check_weights", {"path": str(tmp_path / "cut.pt")})
+        child.call("check_teacher", {"path": str(tmp_path / "cut.pt")})
 
 
 def test_a_failed_job_comes_back_as_that(child):

@@ -286,3 +286,59 @@ def test_a_plan_over_the_budget_is_refused_with_both(planned):
     with pytest.raises(InvalidSpec, match=r"it has [\d,]+ params, over the budget of") as caught:
         planned({"layer1.0": "svd(ratio=0.5)"}, budget={"params": "50%"})
     assert caught.value.field == "plan"
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Writes networks as ONNX; answers what a spec calls them."""
+
+    def write(name, classes=10, size=16):
+        path = tmp_path / f"{name}.onnx"
+        built = architecture(name).build(classes).eval()
+        for module in built.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.bias.data.normal_()  # as after training; without it no bias is exported
+        program = torch.onnx.export(
+            built,
+            (torch.zeros(2, 3, size, size),),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=({0: torch.export.Dim("images")},),
+        )
+        program.save(path)
+        return f"file:{path}"
+
+    return write
+
+
+def test_a_network_in_a_file_is_as_one_by_name(inspected, network):
+    by_name = inspected().to_json()
+    found = inspected(teacher={"architecture": network("cifar_resnet8")})
+    assert found.is_trained
+    of_file = found.to_json()
+    assert of_file["teacher"]["params"] == by_name["teacher"]["params"]
+    assert [block["convs"] for block in of_file["blocks"]] == [
+        block["convs"] for block in by_name["blocks"]
+    ]
+
+
+def test_a_network_in_a_file_must_fit_the_images(inspected, network, refusal):
+    eleven = {"architecture": network("cifar_resnet8", classes=11)}
+    reason = refusal("teacher.architecture", teacher=eleven)
+    assert "gives [11] scores, the data has 10 classes" in reason
+
+    of_32 = {"architecture": network("cifar_vgg16_bn", size=32)}
+    assert inspected(teacher=of_32, dataset={"image_size": 32}).to_json()["image_size"] == 32
+    reason = refusal("dataset.image_size", teacher=of_32)
+    assert "made for 32: set dataset.image_size" in reason
+
+
+def test_a_network_in_a_file_has_weights_of_its_own(network, refusal):
+    teacher = {"architecture": network("cifar_resnet8"), "weights": "default"}
+    assert "leave it out" in refusal("teacher.weights", teacher=teacher)
+
+
+def test_weights_are_no_network(refusal, tmp_path):
+    torch.save(architecture("cifar_resnet8").build(10).state_dict(), tmp_path / "weights.pt")
+    teacher = {"architecture": f"file:{tmp_path}/weights.pt"}
+    assert "'weights.pt' is no ONNX file" in refusal("teacher.architecture", teacher=teacher)

@@ -1,5 +1,6 @@
 import json
 import threading
+from shutil import copyfile
 
 import onnxruntime
 import pytest
@@ -147,6 +148,24 @@ def test_a_teacher_near_chance_is_refused_with_the_likely_causes(tmp_path):
     assert "another order" in error["message"]
     assert "teacher.normalize" in error["message"]
     assert outcome.candidates == []
+
+
+def test_an_exported_student_is_the_teacher_of_the_next_job(outcome, tmp_path):
+    """A network in a file: its norms, which the export folded, are there again for training."""
+    onnx = copyfile(outcome.file("onnx"), tmp_path / "student.onnx")
+    normalize = outcome.job.resolved["teacher"]["normalize"]
+    teacher = {"architecture": f"file:{onnx}", "normalize": normalize}
+    search = SPEC["search"] | {"trials": 1}
+    spec = SPEC | {"teacher": teacher, "budget": {"flops": "80%"}, "search": search}
+    done = Outcome(tmp_path / "home", spec)
+    assert done.job.error is None
+    first = outcome.finalist
+    assert done.job.profile["teacher"]["accuracy"] == pytest.approx(first.finish_accuracy, abs=0.01)
+    assert done.job.profile["teacher"]["params"] == first.params
+    assert done.finalist.flops < first.flops
+    assert done.finalist.test_accuracy > 0.5
+    loaded = load_student(done.file("safetensors"), onnx)
+    assert any(isinstance(each, torch.nn.BatchNorm2d) for each in loaded.modules())
 
 
 PLAN = {"layer1.0": "svd(ratio=0.5)", "layer3.0.conv1": "depthwise"}  # of either granularity

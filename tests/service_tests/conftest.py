@@ -108,7 +108,7 @@ class FakeRunner:
         self.answers: dict[str, Any] = {
             "inspect": INSPECTION,
             "catalog": CATALOG,
-            "check_weights": {"format": "safetensors", "tensors": 3, "parameters": 100},
+            "check_teacher": {"format": "safetensors", "tensors": 3, "parameters": 100},
             "check_dataset": {"classes": ["cat", "dog"], "train": 80, "test": 20},
         }
 

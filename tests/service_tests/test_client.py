@@ -94,7 +94,7 @@ def test_files_go_along_with_a_submission(pareconv, spec, runner, tmp_path):
 
     assert found["teacher"]["weights"].startswith("teacher:")
     assert found["dataset"]["source"].startswith("dataset:")
-    assert runner.tasks() == ["check_weights", "check_dataset", "inspect"]
+    assert runner.tasks() == ["check_teacher", "check_dataset", "inspect"]
 
 
 def test_the_same_key_gives_the_same_job(pareconv, spec):

@@ -27,8 +27,8 @@ def test_model_and_data_become_uploads_that_the_spec_names(client, spec, stores,
     [dataset] = client.get("/datasets").json()["items"]
     assert job["spec"]["teacher"]["weights"] == teacher["reference"]
     assert job["spec"]["dataset"]["source"] == dataset["reference"]
-    assert teacher["summary"] == runner.answers["check_weights"]
-    assert runner.tasks() == ["check_weights", "check_dataset", "inspect"]
+    assert teacher["summary"] == runner.answers["check_teacher"]
+    assert runner.tasks() == ["check_teacher", "check_dataset", "inspect"]
     assert runner.calls[-1][1]["spec"] == job["spec"]
 
 
@@ -47,7 +47,7 @@ def test_multipart_with_a_spec_alone_is_a_job(client, spec):
     assert client.post("/jobs", files=sent).status_code == 201
 
 
-@pytest.mark.parametrize("refusing", ["check_weights", "check_dataset", "inspect"])
+@pytest.mark.parametrize("refusing", ["check_teacher", "check_dataset", "inspect"])
 def test_a_refused_request_leaves_nothing_behind(
     client, spec, stores, runner, assert_problem, refusing
 ):
@@ -56,7 +56,7 @@ def test_a_refused_request_leaves_nothing_behind(
 
     response = client.post("/jobs", **parts(spec, model=b"weights", data=b"images"))
 
-    field = {"check_weights": "model", "check_dataset": "data", "inspect": "anything"}[refusing]
+    field = {"check_teacher": "model", "check_dataset": "data", "inspect": "anything"}[refusing]
     assert_problem(response, 422, field=field)
     assert files_of(stores) == []
     for kind in ("teacher", "dataset"):

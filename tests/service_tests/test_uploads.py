@@ -18,7 +18,7 @@ def send(client, kind, content=CONTENT, **more):
     return client.post(f"/{kind}s", files={"file": ("my weights.pt", content)}, **more)
 
 
-TASKS = {"teacher": "check_weights", "dataset": "check_dataset"}
+TASKS = {"teacher": "check_teacher", "dataset": "check_dataset"}
 
 
 @pytest.fixture(params=["teacher", "dataset"])

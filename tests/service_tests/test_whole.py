@@ -6,7 +6,9 @@ import pickle
 import zipfile
 
 import pytest
+import torch
 
+from pareconv.models.teachers.architectures import architecture
 from pareconv.service.app import create_app
 
 
@@ -92,6 +94,53 @@ def test_a_hostile_or_useless_file_is_refused(client, assert_problem, path, cont
     assert_problem(client.post(path, files={"file": ("f", content)}), 422, field="file")
 
     assert client.get(path).json()["items"] == []
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A ResNet-8 as ONNX, untrained."""
+    path = tmp_path_factory.mktemp("network") / "network.onnx"
+    program = torch.onnx.export(
+        architecture("cifar_resnet8").build(10).eval(),
+        (torch.zeros(2, 3, 32, 32),),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("images")},),
+    )
+    program.save(path)
+    return path.read_bytes()
+
+
+def test_a_network_is_uploaded_and_inspected(client, spec, network):
+    upload = client.post("/teachers", files={"file": ("mine.onnx", network)}).json()
+    assert upload["summary"]["format"] == "onnx"
+    assert (upload["summary"]["classes"], upload["summary"]["image_size"]) == (10, 32)
+    assert upload["summary"]["difference"] < 1e-4
+
+    spec["teacher"] = {"architecture": upload["reference"]}
+    found = client.post("/inspect", json=spec)
+    assert found.status_code == 200, found.text
+    assert found.json()["teacher"]["params"] == upload["summary"]["parameters"]
+    assert "layer1.0" in {block["name"].split(".conv")[0] for block in found.json()["blocks"]}
+
+    job = client.post("/jobs", json=spec)
+    assert job.status_code == 201, job.text
+    assert client.delete(f"/teachers/{upload['id']}").status_code == 409
+    client.post(f"/jobs/{job.json()['id']}/cancel")
+    assert client.delete(f"/teachers/{upload['id']}").status_code == 204
+
+
+def test_a_network_comes_along_with_the_job(client, spec, network):
+    spec["teacher"] = {}
+    sent = {"spec": (None, json.dumps(spec)), "model": ("mine.onnx", network)}
+    job = client.post("/jobs", files=sent)
+    assert job.status_code == 201, job.text
+    assert job.json()["spec"]["teacher"]["architecture"].startswith("teacher:")
+    assert job.json()["spec"]["teacher"]["weights"] is None
+
+    client.post(f"/jobs/{job.json()['id']}/cancel")
+    (upload,) = client.get("/teachers").json()["items"]
+    assert client.delete(f"/teachers/{upload['id']}").status_code == 204
 
 
 def test_a_model_of_the_wrong_kind_in_a_job_is_refused(client, spec, assert_problem):

@@ -110,7 +110,7 @@ def test_a_file_that_does_not_fit_is_not_uploaded(submit, runner, tmp_path):
 
     assert result.exit_code == 2
     assert result.stderr == "teacher.weights: fc.weight is (10, 64), not (2, 64)\n"
-    assert "check_weights" not in runner.tasks()
+    assert "check_teacher" not in runner.tasks()
 
 
 def test_a_file_that_is_refused_as_an_upload_names_the_field(submit, runner, tmp_path):

@@ -1,0 +1,43 @@
+"""A teacher from a file that holds its network, not its weights alone."""
+
+import copy
+from pathlib import Path
+
+from torch import nn
+
+from pareconv.models.errors import OnnxError
+from pareconv.models.teachers.architectures import Architecture
+from pareconv.models.teachers.onnx_file.conversion import convert
+from pareconv.models.teachers.onnx_file.reading import is_onnx, read_onnx
+from pareconv.models.teachers.torchvision_families import SMALLEST_SIZE
+
+OF_FILE = "sha256:"  # how a student calls the file of its teacher
+
+_USUAL_SIZE = 224  # pixels, of a file that takes any
+
+
+def of_file(name: str, path: Path) -> Architecture:
+    """The network in `path`, which is built with the weights that it has there.
+
+    Raises OnnxError where the file is no ONNX, or cannot be converted.
+    """
+    if not is_onnx(path):
+        raise OnnxError(
+            f"{path.name!r} is no ONNX file; give weights as teacher.weights, and the name of "
+            "their network as teacher.architecture"
+        )
+    model = read_onnx(path)
+    network, ends = convert(model)
+
+    def build(_num_classes: int) -> nn.Module:
+        return copy.deepcopy(network)
+
+    return Architecture(
+        name=name,
+        family="onnx",
+        source=model.producer_name,
+        build=build,
+        min_size=SMALLEST_SIZE,
+        default_size=ends.size or _USUAL_SIZE,
+        file=path,
+    )
