@@ -14,7 +14,7 @@ from pareconv.models.errors import TraceError
 
 # Modules that behave differently in training stay modules, so that one graph is right in both
 # modes.
-_LEAVES = (CheapConv, StochasticDepth)
+_LEAVES = (CheapConv, StochasticDepth, nn.BatchNorm2d)
 
 _AS_MODULE: dict[Callable[..., Any], Callable[..., nn.Module]] = {
     F.dropout: lambda p, **_: nn.Dropout(p),
@@ -56,6 +56,7 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     _functions_to_modules(module)
+    _split_norms(module)
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             resolve_padding(part)  # fvcore counts no convolution whose padding is a word
@@ -103,3 +104,50 @@ def _function_to_module(module: fx.GraphModule, node: fx.Node) -> None:
         replacement = module.graph.call_module(node.name, (x,))
     node.replace_all_uses_with(replacement)
     module.graph.erase_node(node)
+
+
+def _split_norms(module: fx.GraphModule) -> None:
+    """timm's batch norms, which drop out and activate too, become three layers; the parameters keep
+    their names.
+    """
+    parts: dict[str, list[str]] = {}
+    for node in list(module.graph.nodes):
+        name = str(node.target)
+        norm = module.get_submodule(name) if node.op == "call_module" else None
+        if isinstance(norm, nn.BatchNorm2d) and type(norm).forward is not nn.BatchNorm2d.forward:
+            parts[name] = _split_norm(module, name, norm)
+        for part in parts.get(name, ()):
+            node = _followed(module, node, part)
+    module.recompile()
+
+
+def _split_norm(module: fx.GraphModule, name: str, norm: nn.BatchNorm2d) -> list[str]:
+    """The names of what follows the norm alone."""
+    layers = {part: getattr(norm, part, None) for part in ("drop", "act")}
+    if None in layers.values():
+        raise TraceError(
+            f"{name} is a {type(norm).__name__}, which computes something else than the batch norm "
+            "that it extends; use nn.BatchNorm2d as it is"
+        )
+    module.set_submodule(name, _norm_alone(norm))
+    active = {part: layer for part, layer in layers.items() if not isinstance(layer, nn.Identity)}
+    for part, layer in active.items():
+        module.add_submodule(f"{name}_{part}", layer)  # type: ignore[arg-type]  # None is refused
+    return [f"{name}_{part}" for part in active]
+
+
+def _norm_alone(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """With the same tensors."""
+    alone = nn.BatchNorm2d(
+        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+    )
+    for name, value in (*norm.named_parameters(recurse=False), *norm.named_buffers(recurse=False)):
+        setattr(alone, name, value)
+    return alone.train(norm.training)
+
+
+def _followed(module: fx.GraphModule, node: fx.Node, name: str) -> fx.Node:
+    with module.graph.inserting_after(node):
+        following = module.graph.call_module(name, (node,))
+    node.replace_all_uses_with(following, lambda user: user is not following)
+    return following

@@ -12,7 +12,8 @@ from pareconv.models.errors import WeightsError
 from pareconv.models.graph import canonical
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
-from pareconv.models.teachers.architectures import Architecture, architecture
+from pareconv.models.teachers.architecture import Architecture
+from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.model_file import OF_FILE, of_file
 from pareconv.models.teachers.weights import load_weights
 

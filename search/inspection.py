@@ -17,7 +17,7 @@ from pareconv.models.cost_table import Cost, Counted, Quantity
 from pareconv.models.graph import canonical
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.space import Scope, Space, find_space, planned_space
-from pareconv.models.teachers.architectures import Architecture
+from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.weights import load_weights
 from pareconv.search.contents import Contents, contents
 from pareconv.search.data.imbalance import long_tail

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from pareconv.models.errors import ModelError
-from pareconv.models.teachers.architectures import Architecture, architecture
+from pareconv.models.teachers.architecture import Architecture
+from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.model_file import of_file
 from pareconv.models.teachers.weights import pretrained, read_weights
 from pareconv.search.errors import InvalidSpec

@@ -1,147 +1,36 @@
-"""Every network that can be asked for by name. Listing builds none; knows no weights."""
+"""Every network that can be asked for by name: of the zoo, of timm, and of installed packages."""
 
 import difflib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-
-from torch import nn
-from torchvision import models
 
 from pareconv.models.errors import UnknownArchitecture
-from pareconv.models.teachers.cifar_mobilenet import cifar_mobilenet_v2
-from pareconv.models.teachers.cifar_od_resnet import CifarOdResNet, ShiftTaps, Spatial, grouped
-from pareconv.models.teachers.cifar_resnet import CifarResNet, Shortcut
-from pareconv.models.teachers.cifar_vgg import CifarVgg16
-from pareconv.models.teachers.cifar_wrn import CifarWideResNet
-from pareconv.models.teachers.torchvision_families import (
-    MOBILENET_V2,
-    RESNET,
-    SMALLEST_SIZE,
-    TORCHVISION_FAMILIES,
-    VGG,
-    WIDE_RESNET,
-    TorchvisionFamily,
-)
-
-_CIFAR_RESNET_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
-_CIFAR_RESNET_SHORTCUTS: tuple[tuple[str, Shortcut], ...] = (("", "A"), ("_b", "B"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """A network by name. Sizes are the side of a square image in pixels."""
-
-    name: str
-    family: str
-    source: str  # the paper
-    build: Callable[[int], nn.Module]  # num_classes -> network with fresh weights, in train mode
-    min_size: int = SMALLEST_SIZE
-    default_size: int = 32
-    pretrained: bool = False  # whether `weights.pretrained` has weights for it
-    # Modules of published weights that the network lacks, as they serve its first training alone.
-    training_only: frozenset[str] = frozenset()
-    file: Path | None = None  # that holds the network: it is built trained, whatever num_classes
+from pareconv.models.teachers import installed, timm_networks
+from pareconv.models.teachers.architecture import Architecture
+from pareconv.models.teachers.zoo import ZOO
 
 
 def architecture(name: str) -> Architecture:
     """Look a network up; raise UnknownArchitecture, which offers the nearest names."""
-    if name not in ARCHITECTURES:
-        near = _near(name.lower())
-        offer = f"the nearest are {', '.join(near)}; " if near else ""
-        raise UnknownArchitecture(
-            f"unknown architecture {name!r}; {offer}GET /architectures lists all"
-        )
-    return ARCHITECTURES[name]
+    if name in ZOO:
+        return ZOO[name]
+    if name.startswith(timm_networks.PREFIX):
+        return timm_networks.find(name)
+    if (own := installed.find(name)) is not None:
+        return own
+    near = _near(name.lower())
+    offer = f"the nearest are {', '.join(near)}; " if near else ""
+    raise UnknownArchitecture(f"unknown architecture {name!r}; {offer}GET /architectures lists all")
 
 
-def architectures(search: str | None = None) -> list[Architecture]:
-    """All networks, or those whose name or family holds the text `search`."""
-    wanted = (search or "").lower()
-    return [each for each in ARCHITECTURES.values() if wanted in f"{each.name} {each.family}"]
+def architectures(search: str = "") -> list[Architecture]:
+    """All networks whose name or family holds the text; a package's own come first."""
+    own = [each for each in installed.listed() if each.name not in ZOO]
+    every = [*own, *ZOO.values(), *timm_networks.listed()]
+    return [each for each in every if search.lower() in f"{each.name} {each.family}".lower()]
 
 
 def _near(name: str) -> list[str]:
     # Those that hold the name come first: `resnet20` is nearer to `resnet50` by letters alone.
-    holding = [known for known in ARCHITECTURES if name in known]
-    similar = difflib.get_close_matches(name, ARCHITECTURES, n=5)
+    known = [*(each.name for each in installed.listed()), *ZOO]
+    holding = [each for each in known if name in each]
+    similar = difflib.get_close_matches(name, known, n=5)
     return list(dict.fromkeys(holding + similar))[:5]
-
-
-def _cifar_resnets() -> Iterator[Architecture]:
-    for suffix, shortcut in _CIFAR_RESNET_SHORTCUTS:
-        for depth in _CIFAR_RESNET_DEPTHS:
-            yield Architecture(
-                name=f"cifar_resnet{depth}{suffix}",
-                family="cifar_resnet",
-                source=f"{RESNET}, section 4.2, shortcuts of option {shortcut}",
-                build=partial(CifarResNet, depth, shortcut=shortcut),
-            )
-
-
-def _cifar_od_resnets() -> Iterator[Architecture]:
-    cheap: dict[str, Spatial] = {"shift": ShiftTaps, "depthwise": grouped}
-    cheap |= {f"group{groups}": partial(grouped, groups=groups) for groups in (2, 4, 8, 16)}
-    for name, spatial in cheap.items():
-        yield Architecture(
-            name=f"cifar_od_resnet56_{name}",
-            family="cifar_od_resnet",
-            source="arXiv 1909.13063, as its code has it",
-            build=partial(CifarOdResNet, 56, spatial=spatial),
-        )
-
-
-def _other_cifar_networks() -> Iterator[Architecture]:
-    yield Architecture(
-        name="cifar_vgg16_bn", family="cifar_vgg", source=VGG, build=CifarVgg16, min_size=32
-    )
-    yield Architecture(
-        name="cifar_wrn_40_2",
-        family="cifar_wrn",
-        source=WIDE_RESNET,
-        build=partial(CifarWideResNet, 40, 2),
-    )
-    yield Architecture(
-        name="cifar_mobilenet_v2",
-        family="cifar_mobilenet",
-        source=MOBILENET_V2,
-        build=cifar_mobilenet_v2,
-    )
-
-
-def _torchvision_networks() -> Iterator[Architecture]:
-    for family in TORCHVISION_FAMILIES:
-        for name in models.list_models(module=models, include=family.pattern):
-            weights = models.get_model_weights(name).DEFAULT
-            yield Architecture(
-                name=name,
-                family=family.name,
-                source=family.source,
-                build=partial(_build_torchvision, name, family),
-                min_size=family.min_size,
-                default_size=weights.transforms.keywords["crop_size"],
-                pretrained=True,
-                training_only=family.training_only,
-            )
-
-
-def _build_torchvision(name: str, family: TorchvisionFamily, num_classes: int) -> nn.Module:
-    network: nn.Module = models.get_model(
-        name, weights=None, num_classes=num_classes, **family.options
-    )
-    return network
-
-
-def _by_name(*groups: Iterator[Architecture]) -> dict[str, Architecture]:
-    known: dict[str, Architecture] = {}
-    for each in (each for group in groups for each in group):
-        if each.name in known:
-            raise ValueError(f"architecture {each.name!r} is listed twice")
-        known[each.name] = each
-    return known
-
-
-ARCHITECTURES = _by_name(
-    _cifar_resnets(), _cifar_od_resnets(), _other_cifar_networks(), _torchvision_networks()
-)

@@ -6,10 +6,9 @@ from pathlib import Path
 from torch import nn
 
 from pareconv.models.errors import OnnxError
-from pareconv.models.teachers.architectures import Architecture
+from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.onnx_file.conversion import convert
 from pareconv.models.teachers.onnx_file.reading import is_onnx, read_onnx
-from pareconv.models.teachers.torchvision_families import SMALLEST_SIZE
 
 OF_FILE = "sha256:"  # how a student calls the file of its teacher
 
@@ -37,7 +36,6 @@ def of_file(name: str, path: Path) -> Architecture:
         family="onnx",
         source=model.producer_name,
         build=build,
-        min_size=SMALLEST_SIZE,
         default_size=ends.size or _USUAL_SIZE,
         file=path,
     )

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pareconv.models.teachers.architecture import SMALLEST_SIZE
+
 MOBILENET_V2 = "Sandler et al. 2018, arXiv:1801.04381"
 RESNET = "He et al. 2016, arXiv:1512.03385"
 VGG = "Simonyan & Zisserman 2015, arXiv:1409.1556"
 WIDE_RESNET = "Zagoruyko & Komodakis 2016, arXiv:1605.07146"
-
-# The side of an image below which no network has enough left to convolve.
-SMALLEST_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

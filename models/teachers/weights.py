@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from pareconv.models.errors import WeightsError
+from pareconv.models.teachers import timm_networks
 from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.misfit import refuse_misfit
 
@@ -88,7 +89,7 @@ def load_weights(
 
 
 def pretrained(name: str) -> dict[str, Tensor]:
-    """torchvision's default weights for its network of that name, from its cache or the network.
+    """torchvision's or timm's default weights of that name, from their cache or the network.
 
     Those of GoogLeNet and Inception expect inputs normalised by mean 0.5 and deviation 0.5.
     Raises UnknownArchitecture, or WeightsError where there are none or they cannot be fetched.
@@ -97,6 +98,8 @@ def pretrained(name: str) -> dict[str, Tensor]:
         raise WeightsError(
             f"{name} has no default weights; give a weights file, or none to train it first"
         )
+    if name.startswith(timm_networks.PREFIX):
+        return timm_networks.fetch(name)
     url: str = models.get_model_weights(name).DEFAULT.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(urlsplit(url).path).name
     if not path.exists():

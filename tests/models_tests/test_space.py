@@ -17,7 +17,9 @@ from pareconv.models.graph import canonical
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.space import Scope, find_space
-from pareconv.models.teachers.architectures import Architecture, architecture, architectures
+from pareconv.models.teachers.architecture import Architecture
+from pareconv.models.teachers.architectures import architecture
+from pareconv.models.teachers.zoo import ZOO
 
 EVERYTHING = sorted(OPERATORS)
 
@@ -104,7 +106,7 @@ def test_smallest_of_each_family(name: str, turn: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [each.name for each in architectures() if each.name not in CIFAR])
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in CIFAR])
 def test_every_network(name: str) -> None:
     known = architecture(name)
     network = canonical(known.build(10))
@@ -115,7 +117,7 @@ def test_every_network(name: str) -> None:
 
 
 def test_every_family_has_its_smallest() -> None:
-    families = {each.family for each in architectures()}
+    families = {each.family for each in ZOO.values()}
     assert {architecture(name).family for name in SMALLEST} == families
 
 

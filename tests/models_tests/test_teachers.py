@@ -9,14 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from pareconv.models.errors import UnknownArchitecture
-from pareconv.models.teachers.architectures import (
-    ARCHITECTURES,
-    architecture,
-    architectures,
-)
+from pareconv.models.teachers.architectures import architecture, architectures
 from pareconv.models.teachers.cifar_resnet import CifarResNet, SubsamplingShortcut
 from pareconv.models.teachers.cifar_wrn import CifarWideResNet
 from pareconv.models.teachers.torchvision_families import TORCHVISION_FAMILIES
+from pareconv.models.teachers.zoo import ZOO
 
 TRANSFORMERS = ("maxvit*", "swin*", "vit*")
 
@@ -194,7 +191,7 @@ def test_one_pixel_below_the_limit_of_cifar_vgg_fails():
 
 def test_every_torchvision_classification_cnn_is_listed():
     cnns = set(models.list_models(module=models, exclude=TRANSFORMERS))
-    assert {each.name for each in architectures() if each.pretrained} == cnns
+    assert {each.name for each in ZOO.values() if each.pretrained} == cnns
 
 
 def test_every_torchvision_family_has_a_smallest_member_that_belongs_to_it():
@@ -204,8 +201,8 @@ def test_every_torchvision_family_has_a_smallest_member_that_belongs_to_it():
 
 
 def test_every_entry_is_complete():
-    for name, each in ARCHITECTURES.items():
-        assert each.name == name
+    assert len({each.name for each in architectures()}) == len(architectures())
+    for each in architectures():
         assert each.source
         assert 8 <= each.min_size <= each.default_size
 
@@ -235,6 +232,10 @@ def test_search_finds_by_part_of_a_name_in_any_case(search, name):
     found = [each.name for each in architectures(search)]
     assert name in found
     assert all(search.lower() in each for each in found)
+
+
+def test_search_finds_by_family():
+    assert "timm/res2net50_26w_4s" in {each.name for each in architectures("timm/res2net")}
 
 
 def test_search_for_nothing_known_finds_nothing():
