@@ -14,31 +14,34 @@ from torch import fx
 from pareconv.models.convolutions.registry import operator
 from pareconv.models.cost import flops_by_operator
 from pareconv.models.cost_table import Cost, Counted, Quantity
-from pareconv.models.graph import canonical
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.space import Scope, Space, find_space, planned_space
 from pareconv.models.teachers.architecture import Architecture
-from pareconv.models.teachers.weights import load_weights
 from pareconv.search.contents import Contents, contents
 from pareconv.search.data.imbalance import long_tail
 from pareconv.search.distillation.registry import BRIEF, method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
 from pareconv.search.solver import Solver
-from pareconv.search.spec import JobSpec, limit_of
-from pareconv.search.teachers import blaming, teacher_architecture, teacher_weights
+from pareconv.search.spec import JobSpec, Preparation, limit_of
+from pareconv.search.teachers import (
+    as_its_weights_want,
+    blaming,
+    build_teacher,
+    teacher_architecture,
+)
 
 _QUANTITIES: tuple[Counted, ...] = ("flops", "params")
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A teacher on its data: the canonical network (weights loaded where there are some), the
-    space, the limits.
+    """A teacher on its data: the canonical network with the weights that there are, what it needs
+    before it can teach, the space, the limits.
     """
 
     network: fx.GraphModule
-    is_trained: bool
+    preparation: Preparation
     data: Contents
     space: Space
     limits: dict[str, int | None]
@@ -51,6 +54,7 @@ class Inspection:
         table = self.space.table
         return {
             "teacher": table.teacher.to_json()
+            | {"preparation": self.preparation}
             | {"flops_by_operator": flops_by_operator(self.network, *self.shape)},
             "classes": list(self.data.classes),
             "images": {"train": self.data.train, "test": self.data.test},
@@ -85,6 +89,7 @@ class Inspection:
 def inspect(spec: JobSpec, references: References) -> Inspection:
     """Raises InvalidSpec on the first field that cannot work."""
     known = teacher_architecture(spec, references)
+    spec = as_its_weights_want(spec, known)
     _check_names(spec)
     data = contents(
         references.source(spec.dataset.source), spec.dataset.image_size, cache=references.cache
@@ -100,37 +105,25 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
             f"{data.image_size} pixels is too small for {known.name}, which needs at least "
             f"{known.min_size}; set dataset.image_size",
         )
-    with blaming("teacher.architecture"):
-        network = canonical(known.build(len(data.classes)))
-    weights = teacher_weights(spec, references)
-    if weights is not None:
-        with blaming("teacher.weights"):
-            load_weights(network, weights, training_only=known.training_only)
+    network, preparation = build_teacher(spec, known, len(data.classes), references)
     if known.file is not None:
         _check_file_fits(network, known, data)
-    is_trained = weights is not None or known.file is not None
     space = _space(spec, network, data)
-    return Inspection(network, is_trained, data, space, _limits(spec, space))
+    return Inspection(network, preparation, data, space, _limits(spec, space))
 
 
 def _check_file_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:
-    """A file has a number of classes of its own, and may take images of one size alone."""
+    """The network of a file may take images of one size alone."""
     size = data.image_size
     try:
         with torch.no_grad():
-            scores = copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
+            copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
     except Exception as error:  # whatever the nodes of a file raise
         raise InvalidSpec(
             "dataset.image_size",
             f"images of {size} pixels do not go through the network of {known.name} ({error}); it "
             f"is made for {known.default_size}: set dataset.image_size",
         ) from error
-    if scores.shape[1:] != (len(data.classes),):
-        raise InvalidSpec(
-            "teacher.architecture",
-            f"{known.name} gives {list(scores.shape[1:])} scores, the data has {len(data.classes)} "
-            "classes; give the data that it was trained on",
-        )
 
 
 def _check_names(spec: JobSpec) -> None:

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx
 
 from pareconv.models.convolutions.registry import OPERATORS
-from pareconv.models.graph import canonical
-from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.batches import Split
-from pareconv.search.data.images import Images
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import InvalidSpec, JobFailed
@@ -25,6 +21,7 @@ from pareconv.search.references import References
 from pareconv.search.resolving import needs_no_teacher, resolve
 from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec
+from pareconv.search.teachers import as_its_weights_want, build_teacher, teacher_architecture
 from pareconv.search.training import Recipe, Training
 from pareconv.search.workbench import Workbench, lay_out, load_images
 
@@ -40,20 +37,25 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     Raises InvalidSpec or JobFailed where teacher and data do not fit each other.
     """
     inspection = inspect(spec, references)
+    known = teacher_architecture(spec, references)
+    spec = as_its_weights_want(spec, known)
     emit({"type": "inspected", "blocks": len(inspection.space.blocks)})
     images = load_images(spec, references)
     emit({"type": "data", "train": len(images.train_labels), "test": len(images.test_labels)})
-    resolved = resolve(spec, images)
-    network = inspection.network if inspection.is_trained else _untrained(resolved, images)
+    preparation = inspection.preparation
+    resolved = resolve(spec, images, preparation)
+    with torch.random.fork_rng(devices=[]):  # what is drawn at random is the same each time
+        torch.manual_seed(derived(resolved.seed, "teacher"))
+        network, _ = build_teacher(spec, known, len(images.classes), references)
     bench = lay_out(resolved, network, images)
-    if inspection.is_trained:
+    if preparation != "training":
         anchor_norms(bench.teacher, bench.sample)
     accuracy = None  # of a teacher that nothing is learnt from
     if not needs_no_teacher(spec):
-        if not inspection.is_trained:
+        if preparation != "none":
             _train_teacher(bench, emit)
         accuracy = evaluate(bench.teacher, bench.validation)
-        _check_skill(accuracy, bench, is_ours=not inspection.is_trained)
+        _check_skill(accuracy, bench, is_ours=preparation != "none")
     table = inspection.space.table
     return {
         "resolved": resolved.to_json(),
@@ -87,14 +89,10 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     }
 
 
-def _untrained(spec: JobSpec, images: Images) -> fx.GraphModule:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived(spec.seed, "teacher"))
-        return canonical(architecture(spec.teacher.architecture).build(len(images.classes)))
-
-
 def _train_teacher(bench: Workbench, emit: Emit) -> None:
     training = bench.spec.teacher.training
+    assert not isinstance(training.epochs, str)  # resolved
+    assert not isinstance(training.lr, str)
     recipe = Recipe(
         images=(images := max(2, round(training.epochs * len(bench.train)))),
         pool=images,

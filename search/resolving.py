@@ -17,6 +17,7 @@ from pareconv.search.spec import (
     JobSpec,
     Library,
     Normalize,
+    Preparation,
     Teacher,
 )
 from pareconv.search.teaching import MOST_LR, rate
@@ -25,20 +26,25 @@ _BATCH = 64
 
 _BLOCKWISE_LR = 0.001  # of Adam, which adapts to the batch
 
+_TRAINING = 30.0, 0.1  # epochs and learning rate
+_FINE_TUNING = 5.0, 0.01
+
 _PASSES = 4  # over the training images with views that were not shown before
 
 DistillT = TypeVar("DistillT", bound=Distill)
 
 
-def resolve(spec: JobSpec, images: Images) -> JobSpec:
-    """The same job, spelt out. Raises InvalidSpec where the device asked for is not there."""
+def resolve(spec: JobSpec, images: Images, preparation: Preparation = "none") -> JobSpec:
+    """The same job, spelt out, of a teacher that needs this before it teaches. Raises InvalidSpec
+    where the device asked for is not there.
+    """
     if spec.plan is not None:
         spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 1})})
     if needs_no_teacher(spec):
         spec = _without_teacher(spec)
     return spec.model_copy(
         update={
-            "teacher": _teacher(spec.teacher, images),
+            "teacher": _teacher(spec.teacher, images, preparation),
             "dataset": _dataset(spec.dataset, images),
             "library": spec.library and _library(spec.library),
             "search": spec.search.model_copy(update={"sampler": _sampler(spec.search.sampler)}),
@@ -54,7 +60,8 @@ def needs_no_teacher(spec: JobSpec) -> bool:
     builds its teacher as it goes.
     """
     finishing = method(spec.finish.method).of(spec.finish.parameters)
-    return spec.plan is not None and spec.teacher.weights is None and finishing.online
+    has_weights = spec.teacher.weights is not None or spec.teacher.is_file
+    return spec.plan is not None and not has_weights and finishing.online
 
 
 def _without_teacher(spec: JobSpec) -> JobSpec:
@@ -74,14 +81,28 @@ def _at_full_rate(distill: DistillT) -> DistillT:
     return distill.model_copy(update={"lr": lr})
 
 
-def _teacher(teacher: Teacher, images: Images) -> Teacher:
+def _teacher(teacher: Teacher, images: Images, preparation: Preparation) -> Teacher:
     normalize = teacher.normalize
     if normalize == "auto":
         mean, std = statistics(images.train_images)
         normalize = Normalize(mean=mean, std=std)
     elif isinstance(normalize, str):
         normalize = Normalize(**PRESETS[normalize])
-    return teacher.model_copy(update={"normalize": normalize, "num_classes": len(images.classes)})
+    epochs, lr = _FINE_TUNING if preparation == "fine-tuning" else _TRAINING
+    asked = teacher.training
+    training = asked.model_copy(
+        update={
+            "epochs": epochs if asked.epochs == "auto" else asked.epochs,
+            "lr": lr if asked.lr == "auto" else asked.lr,
+        }
+    )
+    return teacher.model_copy(
+        update={
+            "normalize": normalize,
+            "num_classes": len(images.classes),
+            "training": training,
+        }
+    )
 
 
 def _dataset(dataset: Dataset, images: Images) -> Dataset:

@@ -21,6 +21,7 @@ Triple = tuple[float, float, float]
 Format = Literal["pt2", "onnx", "safetensors"]
 Augment = Literal["none", "crop", "crop-flip"]
 Optimizer = Literal["muon", "sgd"]
+Preparation = Literal["none", "fine-tuning", "training"]  # of a teacher, before it teaches
 ParameterValue = bool | int | float | str
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
@@ -58,12 +59,32 @@ class Normalize(Spec):
 
 
 class Training(Spec):
-    """How a teacher without weights is trained: SGD with Nesterov momentum, one cosine cycle."""
+    """How a teacher is trained that has no weights, or a head of other classes: SGD with Nesterov
+    momentum, one cosine cycle.
+    """
 
-    epochs: float = Field(30, gt=0, le=1000, description="passes over the training split")
+    epochs: float | Auto = Field(
+        "auto",
+        description="passes over the training split, above 0 to 1000; `auto` is 30, and 5 where a "
+        "new head is trained along with weights",
+    )
     batch_size: int = Field(128, ge=2, le=8192, description="images per step")
-    lr: float = Field(0.1, gt=0, le=10, description="peak learning rate")
+    lr: float | Auto = Field(
+        "auto", description="peak learning rate; `auto` is 0.1, and 0.01 beside weights"
+    )
     weight_decay: float = Field(5e-4, ge=0, le=1, description="L2 penalty")
+
+    @field_validator("epochs")
+    @classmethod
+    def _epochs(cls, epochs: float | str) -> float | str:
+        if not isinstance(epochs, str) and not 0 < epochs <= 1000:
+            raise ValueError(f"{epochs} is outside 0 (excluded) to 1000")
+        return epochs
+
+    @field_validator("lr")
+    @classmethod
+    def _lr(cls, lr: float | str) -> float | str:
+        return _check_lr(lr)
 
 
 class Teacher(Spec):
@@ -80,17 +101,25 @@ class Teacher(Spec):
     weights: str | None = Field(
         None,
         description="`teacher:<id>` (uploaded), `file:<path>` (on the server, under an allowed "
-        "root), `default` (the library's own pretrained weights), or null: train first",
+        "root), `default` (the library's own pretrained weights), or null: train first. Weights of "
+        "other classes than the data's get a new head and are trained further",
     )
     num_classes: int | None = Field(
         None, ge=2, le=100_000, description="classes of the head; null takes the data set's"
     )
     normalize: Normalize | Literal["auto", "imagenet", "cifar10"] = Field(
-        "auto", description="input statistics; `auto` computes them from the training images"
+        "auto",
+        description="input statistics; `auto` computes them from the training images, or takes "
+        "those that `default` weights want",
     )
     training: Training = Field(
         default_factory=Training, description="recipe for a teacher without weights"
     )
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a file holds the network, with weights of its own."""
+        return self.architecture.startswith(("teacher:", "file:"))
 
     @field_validator("weights")
     @classmethod
@@ -112,7 +141,9 @@ class Dataset(Spec):
         examples=["digits"],
     )
     image_size: int | Auto = Field(
-        "auto", description="side in pixels, 8 to 1024; `auto` keeps the images' own (digits: 32)"
+        "auto",
+        description="side in pixels, 8 to 1024; `auto` keeps the images' own (digits: 32), or "
+        "scales them to what `default` weights want",
     )
     augment: Augment | Auto = Field(
         "auto",

@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, fx
 
 from pareconv.models.errors import ModelError
+from pareconv.models.graph import canonical
 from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.model_file import of_file
-from pareconv.models.teachers.weights import pretrained, read_weights
+from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
-from pareconv.search.spec import JobSpec
+from pareconv.search.spec import JobSpec, Normalize, Preparation
 
 
 @contextmanager
@@ -39,8 +40,42 @@ def teacher_architecture(spec: JobSpec, references: References) -> Architecture:
     return known
 
 
-def teacher_weights(spec: JobSpec, references: References) -> dict[str, Tensor] | None:
-    """As the spec names them; None where the network has its own, or is to be trained first."""
+def as_its_weights_want(spec: JobSpec, known: Architecture) -> JobSpec:
+    """The same job; with published weights `auto` is the size and the statistics of the images that
+    they were trained on.
+    """
+    if spec.teacher.weights != "default":
+        return spec
+    teacher, dataset = spec.teacher, spec.dataset
+    if teacher.normalize == "auto":
+        mean, std = known.statistics
+        teacher = teacher.model_copy(update={"normalize": Normalize(mean=mean, std=std)})
+    if dataset.image_size == "auto":
+        dataset = dataset.model_copy(update={"image_size": known.default_size})
+    return spec.model_copy(update={"teacher": teacher, "dataset": dataset})
+
+
+def build_teacher(
+    spec: JobSpec, known: Architecture, num_classes: int, references: References
+) -> tuple[fx.GraphModule, Preparation]:
+    """The network with its weights, and what it needs before anything is learnt from it. What it
+    has no weights for is drawn at random.
+    """
+    with blaming("teacher.architecture"):
+        network = canonical(known.build(num_classes))
+    if known.file is not None:
+        return network, "none" if known.classes == num_classes else "fine-tuning"
+    weights = _weights(spec, references)
+    if weights is None:
+        return network, "training"
+    with blaming("teacher.weights"):
+        is_whole = load_weights(
+            network, weights, training_only=known.training_only, any_classes=True
+        )
+    return network, "none" if is_whole else "fine-tuning"
+
+
+def _weights(spec: JobSpec, references: References) -> dict[str, Tensor] | None:
     reference = spec.teacher.weights
     if reference is None:
         return None

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pareconv.search.spec import Preparation
+
 
 class InspectedTeacher(BaseModel):
     """The teacher's cost for one image, and which operators of its graph make it up."""
@@ -11,6 +13,10 @@ class InspectedTeacher(BaseModel):
     flops: int
     adds: int
     params: int
+    preparation: Preparation = Field(
+        description="what it needs before it can teach: none, fine-tuning where its head is of "
+        "other classes than the data, training where it has no weights"
+    )
     flops_by_operator: dict[str, int | float]
 
 
@@ -65,6 +71,7 @@ _EXAMPLE: dict[str, Any] = {
         "flops": 12500000,
         "adds": 0,
         "params": 78042,
+        "preparation": "training",
         "flops_by_operator": {"conv": 12300000, "batch_norm": 190000, "linear": 640},
     },
     "classes": ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],

@@ -9,6 +9,10 @@ from torch import nn
 # The side of an image below which no network has enough left to convolve.
 SMALLEST_SIZE = 8
 
+Triple = tuple[float, float, float]
+
+IMAGENET: tuple[Triple, Triple] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
@@ -23,4 +27,8 @@ class Architecture:
     pretrained: bool = False  # whether `weights.pretrained` has weights for it
     # Modules of published weights that the network lacks, as they serve its first training alone.
     training_only: frozenset[str] = frozenset()
-    file: Path | None = None  # that holds the network: it is built trained, whatever num_classes
+    # Of the images that its weights were trained on, scaled to [0, 1]: means and deviations.
+    statistics: tuple[Triple, Triple] = IMAGENET
+    # That holds the network: it is built with the weights there, but for a head of other classes.
+    file: Path | None = None
+    classes: int | None = None  # of the head in the file

@@ -32,6 +32,14 @@ def refuse_misfit(target: Mapping[str, Tensor], offered: Mapping[str, Tensor]) -
         )
 
 
+def other_classes(target: Mapping[str, Tensor], offered: Mapping[str, Tensor]) -> frozenset[str]:
+    """The keys of the classifier, if it alone differs, and in the number of its classes alone."""
+    reshaped = [k for k in target if k in offered and target[k].shape != offered[k].shape]
+    if not reshaped or not _is_of_other_classes(reshaped, target, offered):
+        return frozenset()
+    return frozenset(reshaped)
+
+
 def _counted(faults: list[str], kind: str) -> str | None:
     if not faults:
         return None
@@ -46,13 +54,21 @@ def _shapes(key: str, target: Mapping[str, Tensor], offered: Mapping[str, Tensor
 def _classes_hint(
     reshaped: list[str], target: Mapping[str, Tensor], offered: Mapping[str, Tensor]
 ) -> str | None:
-    classifier = list(target)[-1].rpartition(".")[0]
-    if any(key.rpartition(".")[0] != classifier for key in reshaped):
+    if not _is_of_other_classes(reshaped, target, offered):
         return None
     expected, found = target[reshaped[0]].shape, offered[reshaped[0]].shape
-    if expected[1:] != found[1:]:
-        return None
     return (
         f"only the classifier differs: the file is of {found[0]} classes, the network of "
         f"{expected[0]}; set num_classes to {found[0]} or give weights for {expected[0]} classes"
+    )
+
+
+def _is_of_other_classes(
+    reshaped: list[str], target: Mapping[str, Tensor], offered: Mapping[str, Tensor]
+) -> bool:
+    """All that is of another shape belongs to the last layer, and differs in its first size."""
+    classifier = list(target)[-1].rpartition(".")[0]
+    return all(
+        key.rpartition(".")[0] == classifier and target[key].shape[1:] == offered[key].shape[1:]
+        for key in reshaped
     )

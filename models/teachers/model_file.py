@@ -7,6 +7,7 @@ from torch import nn
 
 from pareconv.models.errors import OnnxError
 from pareconv.models.teachers.architecture import Architecture
+from pareconv.models.teachers.head import classes_of, renew_head
 from pareconv.models.teachers.onnx_file.conversion import convert
 from pareconv.models.teachers.onnx_file.reading import is_onnx, read_onnx
 
@@ -16,9 +17,11 @@ _USUAL_SIZE = 224  # pixels, of a file that takes any
 
 
 def of_file(name: str, path: Path) -> Architecture:
-    """The network in `path`, which is built with the weights that it has there.
+    """The network in `path`, which is built with the weights that it has there; a head for another
+    number of classes is fresh.
 
-    Raises OnnxError where the file is no ONNX, or cannot be converted.
+    Raises OnnxError where the file is no ONNX, or cannot be converted, and TraceError where its
+    scores do not come from a layer.
     """
     if not is_onnx(path):
         raise OnnxError(
@@ -28,8 +31,11 @@ def of_file(name: str, path: Path) -> Architecture:
     model = read_onnx(path)
     network, ends = convert(model)
 
-    def build(_num_classes: int) -> nn.Module:
-        return copy.deepcopy(network)
+    def build(num_classes: int) -> nn.Module:
+        built = copy.deepcopy(network)
+        if num_classes != classes_of(network):
+            renew_head(built, num_classes)
+        return built
 
     return Architecture(
         name=name,
@@ -38,4 +44,5 @@ def of_file(name: str, path: Path) -> Architecture:
         build=build,
         default_size=ends.size or _USUAL_SIZE,
         file=path,
+        classes=classes_of(network),
     )

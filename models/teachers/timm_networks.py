@@ -1,13 +1,13 @@
 """timm's CNNs, where timm is installed. Loaded when one is asked for: timm takes seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 
 from torch import Tensor, nn
 
 from pareconv.models.errors import UnknownArchitecture, WeightsError
-from pareconv.models.teachers.architecture import Architecture
+from pareconv.models.teachers.architecture import IMAGENET, Architecture, Triple
 
 PREFIX = "timm/"
 
@@ -66,7 +66,13 @@ def _architecture(name: str, module: str) -> Architecture:
         build=partial(_build, name),
         default_size=weights.input_size[-1] if weights else _USUAL_SIZE,
         pretrained=bool(weights and weights.has_weights),
+        statistics=(_triple(weights.mean), _triple(weights.std)) if weights else IMAGENET,
     )
+
+
+def _triple(values: Sequence[float]) -> Triple:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _build(name: str, num_classes: int) -> nn.Module:

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pareconv.models.teachers.architecture import SMALLEST_SIZE
+from pareconv.models.teachers.architecture import IMAGENET, SMALLEST_SIZE, Triple
 
 MOBILENET_V2 = "Sandler et al. 2018, arXiv:1801.04381"
 RESNET = "He et al. 2016, arXiv:1512.03385"
 VGG = "Simonyan & Zisserman 2015, arXiv:1409.1556"
 WIDE_RESNET = "Zagoruyko & Komodakis 2016, arXiv:1605.07146"
+
+# The published weights of two families come from TensorFlow.
+_HALVES: tuple[Triple, Triple] = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class TorchvisionFamily:
     min_size: int = SMALLEST_SIZE
     options: Mapping[str, Any] = field(default_factory=dict)  # for the builder
     training_only: frozenset[str] = frozenset()
+    statistics: tuple[Triple, Triple] = IMAGENET
 
 
 TORCHVISION_FAMILIES = [
@@ -64,6 +68,7 @@ TORCHVISION_FAMILIES = [
         min_size=15,
         options={"aux_logits": False, "init_weights": True},
         training_only=frozenset({"aux1", "aux2"}),
+        statistics=_HALVES,
     ),
     TorchvisionFamily(
         name="inception_v3",
@@ -72,6 +77,7 @@ TORCHVISION_FAMILIES = [
         min_size=75,
         options={"aux_logits": False, "init_weights": True},
         training_only=frozenset({"AuxLogits"}),
+        statistics=_HALVES,
     ),
     TorchvisionFamily(
         name="mnasnet",

@@ -19,7 +19,7 @@ from torchvision import models
 from pareconv.models.errors import WeightsError
 from pareconv.models.teachers import timm_networks
 from pareconv.models.teachers.architectures import architecture
-from pareconv.models.teachers.misfit import refuse_misfit
+from pareconv.models.teachers.misfit import other_classes, refuse_misfit
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and of torch.compile
@@ -68,12 +68,15 @@ def load_weights(
     weights: Mapping[str, Tensor],
     *,
     training_only: frozenset[str] = frozenset(),
-) -> None:
-    """Put weights into a network, all of them or, when they do not fit, none.
+    any_classes: bool = False,
+) -> bool:
+    """Put weights into a network, all of them or, when they do not fit, none. Answers whether all
+    of it is theirs.
 
     Keys of the modules named in `training_only` (auxiliary heads) may be there in excess, and
-    `num_batches_tracked` may be missing. Raises one WeightsError that counts every key that is
-    missing, unexpected or of another shape, and names the first few of each.
+    `num_batches_tracked` may be missing. With `any_classes` the network keeps its own classifier
+    where that of the weights is of another number of classes. Raises one WeightsError that counts
+    every key that is missing, unexpected or of another shape, and names the first few of each.
     """
     target = module.state_dict()
     offered = {
@@ -81,11 +84,14 @@ def load_weights(
         for key, value in weights.items()
         if key in target or not _is_within(key, training_only)
     }
-    refuse_misfit(target, offered)
+    misfit = other_classes(target, offered) if any_classes else frozenset()
+    offered = {key: value for key, value in offered.items() if key not in misfit}
+    refuse_misfit({key: value for key, value in target.items() if key not in misfit}, offered)
     # The network's own dict goes back in, as it alone carries the version metadata without which
     # MNASNet refuses to load.
     target.update(offered)
     module.load_state_dict(target)
+    return not misfit
 
 
 def pretrained(name: str) -> dict[str, Tensor]:

@@ -79,6 +79,7 @@ def _torchvision_networks() -> Iterator[Architecture]:
                 default_size=weights.transforms.keywords["crop_size"],
                 pretrained=True,
                 training_only=family.training_only,
+                statistics=family.statistics,
             )
 
 

@@ -12,6 +12,12 @@ from pareconv.service.cli.figures import count, percent
 
 Json = dict[str, Any]
 
+_PREPARATION = {
+    "none": "",
+    "fine-tuning": "; it gets a new head for these classes and is trained further first",
+    "training": "; it has no weights and is trained first",
+}
+
 
 def inspection_view(inspection: Json) -> RenderableType:
     lines = [Text(line) for line in _reach(inspection)]
@@ -25,7 +31,7 @@ def _teacher(inspection: Json) -> str:
     return (
         f"Teacher: {count(teacher['flops'])} FLOPs, {count(teacher['params'])} parameters; "
         f"{len(inspection['classes'])} classes, {images['train']:,} training and "
-        f"{images['test']:,} test images at {size}x{size}"
+        f"{images['test']:,} test images at {size}x{size}{_PREPARATION[teacher['preparation']]}"
     )
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.errors import OnnxError
@@ -20,6 +20,7 @@ from pareconv.models.plan import Option, Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.student import load_student
 from pareconv.models.teachers.architectures import architecture
+from pareconv.models.teachers.head import classes_of, head
 from pareconv.models.teachers.model_file import OF_FILE, of_file
 from pareconv.models.teachers.onnx_file.norms import anchor_norms, fresh_norms
 from pareconv.models.teachers.onnx_file.reading import is_onnx
@@ -210,6 +211,9 @@ def test_a_file_of_tensorflow_takes_images_as_all_do(tmp_path: Path) -> None:
         scores = found.network(photographs(16))
     assert scores.shape == (8, 5)
     assert not torch.allclose(scores.sum(dim=1), torch.ones(8))  # no probabilities
+    _, layer = head(found.network)
+    assert isinstance(layer, nn.Linear)
+    assert layer.bias is not None
 
 
 def test_a_student_of_a_file_loads_with_the_file(file: Path, tmp_path: Path) -> None:
@@ -232,6 +236,22 @@ def test_a_student_of_a_file_loads_with_the_file(file: Path, tmp_path: Path) -> 
         load_student(path)
     with pytest.raises(ValueError, match=r"'student\.safetensors' is not the file"):
         load_student(path, path)
+
+
+def test_a_file_of_other_classes_has_a_fresh_head_and_all_else(
+    file: Path, network: nn.Module
+) -> None:
+    found = of_file("teacher:1", file)
+    assert found.classes == 10
+    built = found.build(3)
+    assert isinstance(built, fx.GraphModule)
+    assert classes_of(built) == 3
+    kept = {name: value for name, value in built.state_dict().items() if "conv1.weight" in name}
+    assert kept
+    with torch.no_grad():
+        assert built(photographs(32)).shape == (8, 3)
+        whole = found.build(10)
+        torch.testing.assert_close(whole(photographs(32)), network(photographs(32)))
 
 
 def test_weights_alone_are_no_network(tmp_path: Path) -> None:

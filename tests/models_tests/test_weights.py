@@ -288,6 +288,29 @@ def test_when_only_the_classifier_differs_the_number_of_classes_is_the_hint(name
     assert_refused_untouched(architecture(name).build(10), weights, message)
 
 
+@pytest.mark.parametrize("name", ["cifar_resnet8", "cifar_vgg16_bn", "squeezenet1_1"])
+def test_a_classifier_of_other_classes_may_stay_the_networks_own(name):
+    weights = architecture(name).build(100).state_dict()
+    network = architecture(name).build(10)
+    own = {key: value.clone() for key, value in network.state_dict().items()}
+    assert not load_weights(network, weights, any_classes=True)
+    fresh = {key for key, value in network.state_dict().items() if torch.equal(value, own[key])}
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, own[key] if value.shape != weights[key].shape else weights[key])
+    assert {key for key in weights if weights[key].shape != own[key].shape} <= fresh
+    assert load_weights(network, copies(network), any_classes=True)
+
+
+def test_of_other_classes_must_be_the_classifier_alone():
+    weights = copies(resnet8()) | {"linear.weight": torch.ones(10, 32)}
+    with pytest.raises(WeightsError, match="check that the file is of this architecture"):
+        load_weights(resnet8(), weights, any_classes=True)
+    short = copies(resnet8(100))
+    del short["conv1.weight"]
+    with pytest.raises(WeightsError, match=r"1 missing \(conv1\.weight\)"):
+        load_weights(resnet8(), short, any_classes=True)
+
+
 def test_a_classifier_of_other_width_is_not_a_matter_of_classes():
     weights = copies(resnet8()) | {"linear.weight": torch.ones(10, 32)}
     assert_refused_untouched(resnet8(), weights, "check that the file is of this architecture")

@@ -9,6 +9,7 @@ import torch
 from pareconv.models.plan import Plan
 from pareconv.models.student import load_student
 from pareconv.models.teachers.architectures import architecture
+from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.digits import load
 from pareconv.search.executors.inline import Inline
 from pareconv.search.spec import JobSpec
@@ -166,6 +167,28 @@ def test_an_exported_student_is_the_teacher_of_the_next_job(outcome, tmp_path):
     assert done.finalist.test_accuracy > 0.5
     loaded = load_student(done.file("safetensors"), onnx)
     assert any(isinstance(each, torch.nn.BatchNorm2d) for each in loaded.modules())
+
+
+def test_a_teacher_of_other_classes_gets_a_head_and_is_fine_tuned(outcome, tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        network = architecture("cifar_resnet8").build(10)
+        restore_weights(network, outcome.job.profile["weights"], outcome.files)
+        other = {"linear.weight": torch.randn(12, 64), "linear.bias": torch.zeros(12)}
+    torch.save(network.state_dict() | other, tmp_path / "twelve.pt")
+    teacher = {"architecture": "cifar_resnet8", "weights": f"file:{tmp_path}/twelve.pt"}
+    search = SPEC["search"] | {"trials": 1}
+    finish = {"finalists": 0}
+    done = Outcome(
+        tmp_path / "home", SPEC | {"teacher": teacher, "search": search, "finish": finish}
+    )
+    assert done.job.error is None
+    training = done.job.resolved["teacher"]["training"]
+    assert (training["epochs"], training["lr"]) == (5, 0.01)
+    former = outcome.job.profile["teacher"]["accuracy"]
+    assert done.job.profile["teacher"]["accuracy"] > former - 0.1
+    trained = architecture("cifar_resnet8").build(10)
+    restore_weights(trained, done.job.profile["weights"], done.files)
+    assert not torch.equal(trained.conv1.weight, network.conv1.weight)  # all of it learns
 
 
 PLAN = {"layer1.0": "svd(ratio=0.5)", "layer3.0.conv1": "depthwise"}  # of either granularity

@@ -26,7 +26,13 @@ SPEC: dict[str, Any] = {
 }
 
 INSPECTION: dict[str, Any] = {
-    "teacher": {"flops": 1000, "adds": 0, "params": 100, "flops_by_operator": {"conv": 1000}},
+    "teacher": {
+        "flops": 1000,
+        "adds": 0,
+        "params": 100,
+        "preparation": "none",
+        "flops_by_operator": {"conv": 1000},
+    },
     "classes": ["cat", "dog"],
     "images": {"train": 80, "test": 20},
     "image_size": 32,

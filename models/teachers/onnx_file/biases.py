@@ -1,0 +1,36 @@
+"""Biases that stand beside their linear layers, as a product and a sum, put into them."""
+
+import operator
+from collections import Counter
+
+from torch import fx, nn
+
+
+def merge_biases(network: fx.GraphModule) -> fx.GraphModule:
+    """The same network; what adds a vector to a linear layer without a bias becomes its bias."""
+    calls = Counter(str(node.target) for node in network.graph.nodes if node.op == "call_module")
+    for node in list(network.graph.nodes):
+        if node.target is not operator.add:
+            continue
+        for product, vector in (node.args, node.args[::-1]):
+            if _is_bias(network, product, vector) and calls[str(product.target)] == 1:
+                network.get_submodule(product.target).bias = getattr(network, vector.target)
+                node.replace_all_uses_with(product)
+                network.graph.erase_node(node)
+                break
+    network.graph.eliminate_dead_code()
+    network.delete_all_unused_submodules()
+    network.recompile()
+    return network
+
+
+def _is_bias(network: fx.GraphModule, product: object, vector: object) -> bool:
+    if not isinstance(product, fx.Node) or not isinstance(vector, fx.Node):
+        return False
+    if product.op != "call_module" or vector.op != "get_attr" or len(product.users) != 1:
+        return False
+    layer = network.get_submodule(str(product.target))
+    value = getattr(network, str(vector.target))
+    return (
+        isinstance(layer, nn.Linear) and layer.bias is None and value.shape == (layer.out_features,)
+    )
