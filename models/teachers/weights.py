@@ -156,7 +156,7 @@ def _refuse_foreign_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
         raise _refused(path, f"is truncated or damaged ({error})", remedy=_SEND) from error
     names = {PurePosixPath(member.filename).name for member in members}
     if "constants.pkl" in names:

@@ -138,8 +138,17 @@ class _Run:
         with self._mode, torch.no_grad():
             for each in node.graph.nodes:  # in their order: what a node needs is there
                 if each not in self._values:
-                    self._values[each] = self._computed(each)
+                    self._values[each] = self._tried(each)
         return self._values[node]
+
+    def _tried(self, node: fx.Node) -> Any:
+        try:
+            return self._computed(node)
+        except Exception as error:  # whatever torch says of shapes that anyone may have written
+            raise OnnxError(
+                f"the value {node.name[:200]!r} of the ONNX file cannot be computed for images of "
+                f"{self.images[-1]} pixels: {str(error)[:300]}"
+            ) from error
 
     def _computed(self, node: fx.Node) -> Any:
         args, kwargs = fx.map_arg((node.args, node.kwargs), self._values.__getitem__)
