@@ -12,6 +12,8 @@ from pareconv.models.teachers.onnx_file.reading import is_onnx
 from pareconv.models.teachers.onnx_file.teacher import check_onnx
 from pareconv.models.teachers.weights import is_safetensors, read_weights
 from pareconv.search.contents import contents
+from pareconv.search.data.folders import ImageFolder
+from pareconv.search.data.preview import preview
 from pareconv.search.data.sources import Source
 from pareconv.search.distillation.registry import METHODS
 from pareconv.search.evaluation import evaluate
@@ -83,9 +85,19 @@ def _check_weights(path: Path) -> Json:
 
 
 def _check_dataset(payload: Json, _emit: Emit) -> Json:
-    source = Source("zip", Path(payload["path"]))
-    found = contents(source, 32, cache=Settings().home / "cache")
-    return {"classes": list(found.classes), "train": found.train, "test": found.test}
+    path = Path(payload["path"])
+    found = contents(Source("zip", path), 32, cache=Settings().home / "cache")
+    folder = ImageFolder("zip", path)
+    shown = preview(folder, folder.listing())
+    return {
+        "classes": list(found.classes),
+        "train": found.train,
+        "test": found.test,
+        "train_counts": dict(zip(found.classes, found.train_counts, strict=True)),
+        "image_size": shown.image_size,
+        "normalize": {"mean": shown.mean, "std": shown.std},
+        "thumbnails": [{"class": name, "jpeg": image} for name, image in shown.thumbnails],
+    }
 
 
 def _profile(payload: Json, emit: Emit) -> Json:

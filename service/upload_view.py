@@ -1,5 +1,6 @@
 """An upload as the API shows it. Reads no store."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -32,8 +33,17 @@ class UploadView(BaseModel):
     filename: str
     bytes: int
     sha256: str
-    summary: dict[str, Any] = Field(description="what the check found in it")
+    summary: dict[str, Any] = Field(
+        description="what the check found in it; of images "
+        "the size, the counts, the statistics and, but for a list, thumbnails as JPEG in base64"
+    )
     created_at: datetime
+
+    @classmethod
+    def brief(cls, kind: Kind, upload: Upload) -> Self:
+        """For a list: without pictures."""
+        summary = {name: found for name, found in upload.summary.items() if name != "thumbnails"}
+        return cls.of(kind, replace(upload, summary=summary))
 
     @classmethod
     def of(cls, kind: Kind, upload: Upload) -> Self:

@@ -31,6 +31,11 @@ def size_of(content: bytes, name: str) -> tuple[int, int]:
     return _opened(content, name).size
 
 
+def decode(content: bytes, name: str) -> Image.Image:
+    """The image in RGB; InvalidSpec where it is too large or corrupt."""
+    return _rgb(_opened(content, name), name)
+
+
 def decode_all(
     names: Sequence[str], read: Callable[[str], bytes], *, size: int, is_exact: bool
 ) -> tuple[NDArray[np.uint8], bool]:
@@ -49,7 +54,7 @@ def decode_all(
                 is_resized = True
                 if is_exact:
                     raise _odd_size(image, names[index], size)
-            pixels[index] = _decoded(image, names[index], size)
+            pixels[index] = _scaled(_rgb(image, names[index]), size)
         return is_resized
 
     bounds = pairwise([*range(0, len(names), _CHUNK), len(names)])
@@ -58,11 +63,7 @@ def decode_all(
     return pixels, any(resized)
 
 
-def _decoded(image: Image.Image, name: str, size: int) -> NDArray[np.uint8]:
-    try:
-        image = _rgb(image)
-    except _UNREADABLE as error:
-        raise _corrupt(name, error) from error
+def _scaled(image: Image.Image, size: int) -> NDArray[np.uint8]:
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
@@ -80,10 +81,13 @@ def _opened(content: bytes, name: str) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits of grey, which PIL would clip instead of scale
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    try:
+        if image.mode.startswith("I"):  # 16 bits of grey, which PIL would clip instead of scale
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return image.convert("RGB")
+    except _UNREADABLE as error:
+        raise _corrupt(name, error) from error
 
 
 def _odd_size(image: Image.Image, name: str, size: int) -> InvalidSpec:

@@ -52,7 +52,7 @@ def _router(kind: Kind, *, what: str) -> APIRouter:
         stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
     ) -> Page[UploadView]:
         found, following = stores.uploads[kind].page(limit, cursor)
-        return Page(items=[UploadView.of(kind, each) for each in found], next=following)
+        return Page(items=[UploadView.brief(kind, each) for each in found], next=following)
 
     @router.get("/{id}", summary=f"Show a {kind}", responses=documented(404))
     def show_upload(id: str, stores: InjectedStores) -> UploadView:

@@ -7,9 +7,18 @@ import zipfile
 
 import pytest
 import torch
+from PIL import Image
 
 from pareconv.models.teachers.architectures import architecture
 from pareconv.service.app import create_app
+
+
+def zipped(**files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +74,6 @@ def test_what_cannot_work_is_refused(client, spec, assert_problem, path, value, 
     assert words in problem["detail"]
 
 
-def zipped(**files):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
-
-
 class Evil:
     def __reduce__(self):
         return (print, ("code of a stranger runs",))
@@ -94,6 +95,24 @@ def test_a_hostile_or_useless_file_is_refused(client, assert_problem, path, cont
     assert_problem(client.post(path, files={"file": ("f", content)}), 422, field="file")
 
     assert client.get(path).json()["items"] == []
+
+
+def test_a_data_set_is_shown_with_pictures(client):
+    picture = io.BytesIO()
+    Image.new("RGB", (20, 20), (255, 0, 0)).save(picture, "PNG")
+    images = {f"{name}/{n}.png": picture.getvalue() for name in ("cat", "dog") for n in range(5)}
+    sent = client.post("/datasets", files={"file": ("pets.zip", zipped(**images))})
+    assert sent.status_code == 201, sent.text
+    shown = client.get(sent.headers["location"]).json()
+    assert shown == sent.json()
+    summary = shown["summary"]
+    assert summary["train_counts"] == {"cat": 4, "dog": 4}
+    assert (summary["test"], summary["image_size"]) == (2, 20)
+    assert summary["normalize"]["mean"] == [1, 0, 0]
+    assert [each["class"] for each in summary["thumbnails"]] == ["cat", "dog"]
+    (listed,) = client.get("/datasets").json()["items"]
+    assert "thumbnails" not in listed["summary"]
+    assert client.delete(sent.headers["location"]).status_code == 204
 
 
 @pytest.fixture(scope="module")
