@@ -10,7 +10,7 @@ OUTSIDE = "is outside the allowed roots (none are set); set PARECONV_ALLOWED_ROO
 
 
 def refuse_files(payload):
-    for part, field in (("teacher", "weights"), ("dataset", "source")):
+    for part, field in (("teacher", "architecture"), ("teacher", "weights"), ("dataset", "source")):
         if (payload["spec"][part][field] or "").startswith("file:"):
             raise InvalidSpec(f"{part}.{field}", OUTSIDE)
     return {}
@@ -99,6 +99,21 @@ def test_files_that_the_server_cannot_read_are_uploaded(submit, runner, tmp_path
 
     assert spec["teacher"]["weights"].startswith("teacher:")
     assert spec["dataset"]["source"].startswith("dataset:")
+
+
+def test_a_network_is_a_file_like_others(submit, runner, tmp_path):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(b"a network")
+    spec = submitted(submit("--data", "digits", "--teacher", path, "--json"))
+    assert spec["teacher"]["architecture"] == f"file:{path}"
+
+    runner.answers["inspect"] = refuse_files
+    spec = submitted(submit("--data", "digits", "--teacher", path, "--json"))
+    assert spec["teacher"]["architecture"].startswith("teacher:")
+
+    missing = submit("--data", "digits", "--teacher", tmp_path / "other.onnx")
+    assert missing.exit_code == 2
+    assert "--teacher" in missing.stderr
 
 
 def test_a_file_that_does_not_fit_is_not_uploaded(submit, runner, tmp_path):
