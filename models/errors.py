@@ -4,6 +4,7 @@ ModelError
 ├── UnknownArchitecture   no teacher of that name
 ├── WeightsError          a weights file that cannot be read, or does not fit the network
 ├── OnnxError             an ONNX file that cannot be read safely, or turned into a network
+├── ProgramError          a .pt2 file that is not trusted, or cannot be turned into a network
 ├── TraceError            a network that cannot be turned into one canonical graph
 └── PlanError             a plan that does not fit the network, or changes nothing
 """
@@ -25,6 +26,10 @@ class OnnxError(ModelError):
     """An ONNX file cannot be read safely, holds what has no counterpart here, or differs from what
     was made of it.
     """
+
+
+class ProgramError(ModelError):
+    """An exported program is not to be loaded here, or cannot be."""
 
 
 class TraceError(ModelError):

@@ -30,6 +30,11 @@ class References:
         self._database.close()
 
     @property
+    def trusts_programs(self) -> bool:
+        """Whether a .pt2 file may be loaded."""
+        return self._settings.trust_programs
+
+    @property
     def cache(self) -> Path:
         """Where decoded data sets are kept."""
         return self._settings.home / "cache"

@@ -93,7 +93,7 @@ class Teacher(Spec):
     architecture: str = Field(
         min_length=1,
         max_length=200,
-        description="a name from GET /architectures; or the network in an ONNX file, "
+        description="a name from GET /architectures; or the network in an ONNX or .pt2 file, "
         "`teacher:<id>` (uploaded) or `file:<path>` (on the server, under an allowed root), which "
         "brings its own weights",
         examples=["cifar_resnet20"],

@@ -8,8 +8,10 @@ from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.cost_table import CostTable
 from pareconv.models.plan import Plan
 from pareconv.models.teachers.architectures import architectures
+from pareconv.models.teachers.exported_program import check_program, is_program
+from pareconv.models.teachers.model_file import require_trust
 from pareconv.models.teachers.onnx_file.reading import is_onnx
-from pareconv.models.teachers.onnx_file.teacher import check_onnx
+from pareconv.models.teachers.onnx_file.teacher import OnnxTeacher, check_onnx
 from pareconv.models.teachers.weights import is_safetensors, read_weights
 from pareconv.search.contents import contents
 from pareconv.search.data.folders import ImageFolder
@@ -54,13 +56,16 @@ def _inspect(payload: Json, _emit: Emit) -> Json:
 
 def _check_teacher(payload: Json, _emit: Emit) -> Json:
     path = Path(payload["path"])
-    return _check_network(path) if is_onnx(path) else _check_weights(path)
+    if is_onnx(path):
+        return {"format": "onnx"} | _network(check_onnx(path))
+    if is_program(path):
+        require_trust(path, trusted=Settings().trust_programs)
+        return {"format": "pt2"} | _network(check_program(path))
+    return _weights(path)
 
 
-def _check_network(path: Path) -> Json:
-    found = check_onnx(path)
+def _network(found: OnnxTeacher) -> Json:
     return {
-        "format": "onnx",
         "parameters": sum(value.numel() for value in found.network.parameters()),
         "classes": found.classes,
         "image_size": found.ends.size,
@@ -73,7 +78,7 @@ def _check_network(path: Path) -> Json:
     }
 
 
-def _check_weights(path: Path) -> Json:
+def _weights(path: Path) -> Json:
     weights = read_weights(path)
     return {
         "format": "safetensors" if is_safetensors(path) else "torch",

@@ -30,7 +30,11 @@ def teacher_architecture(spec: JobSpec, references: References) -> Architecture:
     name = spec.teacher.architecture
     path = references.model_file(name)
     with blaming("teacher.architecture"):
-        known = architecture(name) if path is None else of_file(name, path)
+        known = (
+            architecture(name)
+            if path is None
+            else of_file(name, path, trusted=references.trusts_programs)
+        )
     if known.file is not None and spec.teacher.weights is not None:
         raise InvalidSpec(
             "teacher.weights",

@@ -27,10 +27,13 @@ class ServiceSettings(Settings):
     )
 
     def environment(self) -> dict[str, str]:
-        """The variables with which another process remembers things in the same places."""
+        """The variables with which another process remembers things in the same places, and
+        trusts what this one does.
+        """
         return {
             "PARECONV_HOME": str(self.home),
             "PARECONV_DATABASE_URL": self.database,
             "PARECONV_ARTIFACTS_URL": self.artifacts,
+            "PARECONV_TRUST_PROGRAMS": str(int(self.trust_programs)),
             "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
         }

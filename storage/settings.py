@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         description="folders on the server whose files a job spec may name, colon-separated",
     )
 
+    trust_programs: bool = Field(
+        default=False,
+        description="whether teachers may come as .pt2 files, loading which can run code in them",
+    )
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'pareconv.db'}"

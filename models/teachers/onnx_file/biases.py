@@ -1,4 +1,6 @@
-"""Biases that stand beside their linear layers, as a product and a sum, put into them."""
+"""Biases as exporters write them, put back: those beside their layers into them, and none where
+there was none.
+"""
 
 import operator
 from collections import Counter
@@ -21,6 +23,18 @@ def merge_biases(network: fx.GraphModule) -> fx.GraphModule:
     network.graph.eliminate_dead_code()
     network.delete_all_unused_submodules()
     network.recompile()
+    return network
+
+
+def drop_zero_biases(network: fx.GraphModule) -> fx.GraphModule:
+    """The same network; a convolution before a batch norm has no bias where all of it is 0."""
+    for node in network.graph.nodes:
+        conv = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(conv, nn.Conv2d) or conv.bias is None or conv.bias.any():
+            continue
+        users = [network.get_submodule(str(u.target)) for u in node.users if u.op == "call_module"]
+        if any(isinstance(user, nn.BatchNorm2d) for user in users):
+            conv.bias = None
     return network
 
 

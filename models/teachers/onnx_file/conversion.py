@@ -16,7 +16,7 @@ from torch import fx
 
 from pareconv.models.errors import OnnxError
 from pareconv.models.graph import canonical
-from pareconv.models.teachers.onnx_file.biases import merge_biases
+from pareconv.models.teachers.onnx_file.biases import drop_zero_biases, merge_biases
 from pareconv.models.teachers.onnx_file.building import Building, Call, Value
 from pareconv.models.teachers.onnx_file.norms import restore_norms
 from pareconv.models.teachers.onnx_file.reading import folded, opset_of
@@ -54,7 +54,8 @@ def convert(model: ModelProto) -> tuple[fx.GraphModule, Ends]:
     model = folded(model)
     _refuse_unknown(model.graph)
     ends = _ends(model.graph, batch)
-    network = restore_norms(merge_biases(_Walk(model, ends).network()))
+    network = drop_zero_biases(merge_biases(_Walk(model, ends).network()))
+    network = restore_norms(network)
     return canonical(network.eval()), ends
 
 

@@ -36,7 +36,11 @@ def read_onnx(path: Path) -> ModelProto:
     newer than the installed onnx knows, or breaks the rules of the format, as a graph with a cycle
     does.
     """
-    model = _parsed(path)
+    return checked(_parsed(path))
+
+
+def checked(model: ModelProto) -> ModelProto:
+    """The same model with its functions inlined; raises what `read_onnx` does."""
     opset = opset_of(model)
     if opset < OLDEST_OPSET:
         raise OnnxError(f"the ONNX file is of opset {opset}; export it with opset 11 or later")

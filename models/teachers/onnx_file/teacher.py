@@ -1,6 +1,8 @@
 """A teacher from an ONNX file: the network, what the file says of it, and proof that both agree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,6 @@ class OnnxTeacher:
     difference: float
 
 
-def load_onnx(path: Path) -> fx.GraphModule:
-    """The network of a file that `check_onnx` found good."""
-    network, _ = convert(read_onnx(path))
-    return network
-
-
 def check_onnx(path: Path) -> OnnxTeacher:
     """Convert a file and run both on photographs.
 
@@ -53,21 +49,26 @@ def check_onnx(path: Path) -> OnnxTeacher:
     by more than the tolerance.
     """
     model = read_onnx(path)
+    return compare(model, partial(_run, model))
+
+
+def compare(model: ModelProto, run: Callable[[Ends, Tensor], Tensor]) -> OnnxTeacher:
+    """Convert a model, and hold the network against `run` on photographs."""
     network, ends = convert(model)
     images = photographs(ends.size or _ANY_SIZE)
-    expected = _run(model, ends, images)
+    expected = run(ends, images)
     with torch.no_grad():
         scores = network(images)
     if scores.dim() != 2:
         raise OnnxError(
-            f"the ONNX file must give scores [N, classes], it gives {list(scores.shape)} for "
+            f"the file must give scores [N, classes], it gives {list(scores.shape)} for "
             f"{len(images)} images"
         )
     shown = scores.softmax(dim=1) if ends.softmax else scores
     difference = float((shown - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
     if not difference <= TOLERANCE:
         raise OnnxError(
-            f"the network made of the ONNX file computes something else: its outputs differ by "
+            f"the network made of the file computes something else: its outputs differ by "
             f"{difference:.2g} of the largest, the limit is {TOLERANCE}"
         )
     producer = f"{model.producer_name} {model.producer_version}".strip()
