@@ -122,17 +122,15 @@ def _check(
     with tempfile.TemporaryDirectory() as scratch:
         inputs, outputs = Path(scratch, "inputs.npy"), Path(scratch, "outputs.npy")
         np.save(inputs, images.numpy())
-        command: list[str | Path] = [
-            sys.executable,
-            "-I",
-            export_check.__file__,
+        arguments: list[str | Path] = [
             format,
             path,
             inputs,
             outputs,
+            *([teacher] if teacher else []),
         ]
         ran = subprocess.run(
-            [*command, *([teacher] if teacher else [])],
+            [sys.executable, "-I", export_check.__file__, *arguments],
             capture_output=True,
             text=True,
             cwd=scratch,

@@ -106,34 +106,46 @@ def _function_to_module(module: fx.GraphModule, node: fx.Node) -> None:
     module.graph.erase_node(node)
 
 
+def called(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The module that a node calls; None where it calls none."""
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def follow(network: fx.GraphModule, node: fx.Node, name: str) -> fx.Node:
+    """Let the module `name` take the value of `node`; all that used it use what comes of that."""
+    with network.graph.inserting_after(node):
+        following = network.graph.call_module(name, (node,))
+    node.replace_all_uses_with(following, lambda user: user is not following)
+    return following
+
+
 def _split_norms(module: fx.GraphModule) -> None:
     """timm's batch norms, which drop out and activate too, become three layers; the parameters keep
     their names.
     """
     parts: dict[str, list[str]] = {}
     for node in list(module.graph.nodes):
-        name = str(node.target)
-        norm = module.get_submodule(name) if node.op == "call_module" else None
+        name, norm = str(node.target), called(module, node)
         if isinstance(norm, nn.BatchNorm2d) and type(norm).forward is not nn.BatchNorm2d.forward:
             parts[name] = _split_norm(module, name, norm)
         for part in parts.get(name, ()):
-            node = _followed(module, node, part)
+            node = follow(module, node, part)
     module.recompile()
 
 
 def _split_norm(module: fx.GraphModule, name: str, norm: nn.BatchNorm2d) -> list[str]:
     """The names of what follows the norm alone."""
-    layers = {part: getattr(norm, part, None) for part in ("drop", "act")}
-    if None in layers.values():
+    if not hasattr(norm, "drop") or not hasattr(norm, "act"):
         raise TraceError(
             f"{name} is a {type(norm).__name__}, which computes something else than the batch norm "
             "that it extends; use nn.BatchNorm2d as it is"
         )
     module.set_submodule(name, _norm_alone(norm))
-    active = {part: layer for part, layer in layers.items() if not isinstance(layer, nn.Identity)}
-    for part, layer in active.items():
-        module.add_submodule(f"{name}_{part}", layer)  # type: ignore[arg-type]  # None is refused
-    return [f"{name}_{part}" for part in active]
+    layers = {f"{name}_{part}": norm.get_submodule(part) for part in ("drop", "act")}
+    active = {path: layer for path, layer in layers.items() if not isinstance(layer, nn.Identity)}
+    for path, layer in active.items():
+        module.add_submodule(path, layer)
+    return list(active)
 
 
 def _norm_alone(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
@@ -144,10 +156,3 @@ def _norm_alone(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     for name, value in (*norm.named_parameters(recurse=False), *norm.named_buffers(recurse=False)):
         setattr(alone, name, value)
     return alone.train(norm.training)
-
-
-def _followed(module: fx.GraphModule, node: fx.Node, name: str) -> fx.Node:
-    with module.graph.inserting_after(node):
-        following = module.graph.call_module(name, (node,))
-    node.replace_all_uses_with(following, lambda user: user is not following)
-    return following

@@ -23,9 +23,8 @@ _NEEDED = ("architecture", "num_classes", "plan")
 def load_student(path: Path, teacher: Path | None = None) -> fx.GraphModule:
     """The student that a job exported as `safetensors`, in eval mode on the CPU.
 
-    Where its teacher came as a file that holds the network, `teacher` is that file; code
-    in a .pt2 file may run. Raises
-    WeightsError where `path` is not such an export, or is of another teacher.
+    Where its teacher came as a file that holds the network, `teacher` is that file; code in a .pt2
+    file may run. Raises WeightsError where `path` is not such an export, or is of another teacher.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -36,10 +36,11 @@ _QUANTITIES: tuple[Counted, ...] = ("flops", "params")
 
 @dataclass(frozen=True)
 class Inspection:
-    """A teacher on its data: the canonical network with the weights that there are, what it needs
-    before it can teach, the space, the limits.
+    """A teacher on its data: the spec as the teacher's weights want it, the canonical network with
+    the weights that there are, what it needs before it can teach, the space, the limits.
     """
 
+    spec: JobSpec
     network: fx.GraphModule
     preparation: Preparation
     data: Contents
@@ -109,7 +110,7 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     if known.file is not None:
         _check_file_fits(network, known, data)
     space = _space(spec, network, data)
-    return Inspection(network, preparation, data, space, _limits(spec, space))
+    return Inspection(spec, network, preparation, data, space, _limits(spec, space))
 
 
 def _check_file_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
@@ -21,7 +19,6 @@ from pareconv.search.references import References
 from pareconv.search.resolving import needs_no_teacher, resolve
 from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec
-from pareconv.search.teachers import as_its_weights_want, build_teacher, teacher_architecture
 from pareconv.search.training import Recipe, Training
 from pareconv.search.workbench import Workbench, lay_out, load_images
 
@@ -37,17 +34,13 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     Raises InvalidSpec or JobFailed where teacher and data do not fit each other.
     """
     inspection = inspect(spec, references)
-    known = teacher_architecture(spec, references)
-    spec = as_its_weights_want(spec, known)
+    spec = inspection.spec
     emit({"type": "inspected", "blocks": len(inspection.space.blocks)})
     images = load_images(spec, references)
     emit({"type": "data", "train": len(images.train_labels), "test": len(images.test_labels)})
     preparation = inspection.preparation
     resolved = resolve(spec, images, preparation)
-    with torch.random.fork_rng(devices=[]):  # what is drawn at random is the same each time
-        torch.manual_seed(derived(resolved.seed, "teacher"))
-        network, _ = build_teacher(spec, known, len(images.classes), references)
-    bench = lay_out(resolved, network, images)
+    bench = lay_out(resolved, inspection.network, images)
     if preparation != "training":
         anchor_norms(bench.teacher, bench.sample)
     accuracy = None  # of a teacher that nothing is learnt from

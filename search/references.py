@@ -40,20 +40,12 @@ class References:
         return self._settings.home / "cache"
 
     def weights(self, reference: str) -> Path:
-        """The local file of `teacher:<id>` or `file:<path>`."""
-        kind, _, value = reference.partition(":")
-        if kind == "file":
-            return self._allowed("teacher.weights", value)
-        return self.files.local_path(self._upload("teacher", "teacher.weights", value))
+        """The local file of `teacher.weights` that are `teacher:<id>` or `file:<path>`."""
+        return self._teacher_file("teacher.weights", reference)
 
-    def model_file(self, reference: str) -> Path | None:
-        """The local file behind `teacher.architecture`; None for the name of a network."""
-        kind, _, value = reference.partition(":")
-        if kind == "file":
-            return self._allowed("teacher.architecture", value)
-        if kind == "teacher":
-            return self.files.local_path(self._upload("teacher", "teacher.architecture", value))
-        return None
+    def model_file(self, reference: str) -> Path:
+        """The local file of a `teacher.architecture` that is `teacher:<id>` or `file:<path>`."""
+        return self._teacher_file("teacher.architecture", reference)
 
     def source(self, reference: str) -> Source:
         """The data set behind `dataset.source`."""
@@ -68,6 +60,12 @@ class References:
                 return Source("folder" if path.is_dir() else "zip", path)
         sha256 = self._upload("dataset", "dataset.source", value)
         return Source("zip", self.files.local_path(sha256), fingerprint=sha256)
+
+    def _teacher_file(self, field: str, reference: str) -> Path:
+        kind, _, value = reference.partition(":")
+        if kind == "file":
+            return self._allowed(field, value)
+        return self.files.local_path(self._upload("teacher", field, value))
 
     def _upload(self, kind: str, field: str, id: str) -> str:
         stores = {"teacher": UploadStore(self._database, "teacher")}

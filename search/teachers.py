@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, fx
 
 from pareconv.models.errors import ModelError
@@ -13,6 +14,7 @@ from pareconv.models.teachers.model_file import of_file
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
+from pareconv.search.seeds import derived
 from pareconv.search.spec import JobSpec, Normalize, Preparation
 
 
@@ -28,20 +30,18 @@ def blaming(field: str) -> Iterator[None]:
 def teacher_architecture(spec: JobSpec, references: References) -> Architecture:
     """By name, or of the file that is named; InvalidSpec where there is none."""
     name = spec.teacher.architecture
-    path = references.model_file(name)
-    with blaming("teacher.architecture"):
-        known = (
-            architecture(name)
-            if path is None
-            else of_file(name, path, trusted=references.trusts_programs)
-        )
-    if known.file is not None and spec.teacher.weights is not None:
+    if not spec.teacher.is_file:
+        with blaming("teacher.architecture"):
+            return architecture(name)
+    if spec.teacher.weights is not None:
         raise InvalidSpec(
             "teacher.weights",
             f"is {spec.teacher.weights!r}, and {name} is a file with weights of its own; leave it "
             "out",
         )
-    return known
+    path = references.model_file(name)
+    with blaming("teacher.architecture"):
+        return of_file(name, path, trusted=references.trusts_programs)
 
 
 def as_its_weights_want(spec: JobSpec, known: Architecture) -> JobSpec:
@@ -63,9 +63,10 @@ def build_teacher(
     spec: JobSpec, known: Architecture, num_classes: int, references: References
 ) -> tuple[fx.GraphModule, Preparation]:
     """The network with its weights, and what it needs before anything is learnt from it. What it
-    has no weights for is drawn at random.
+    has no weights for is drawn at random, the same each time.
     """
-    with blaming("teacher.architecture"):
+    with blaming("teacher.architecture"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived(spec.seed, "teacher"))
         network = canonical(known.build(num_classes))
     if known.file is not None:
         return network, "none" if known.classes == num_classes else "fine-tuning"

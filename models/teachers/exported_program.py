@@ -15,6 +15,7 @@ from pareconv.models.errors import ProgramError
 from pareconv.models.teachers.onnx_file.conversion import Ends
 from pareconv.models.teachers.onnx_file.reading import checked
 from pareconv.models.teachers.onnx_file.teacher import OnnxTeacher, compare
+from pareconv.models.teachers.weights import ZIP_FAULTS
 
 
 def is_program(path: Path) -> bool:
@@ -22,7 +23,7 @@ def is_program(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any("/models/" in name for name in archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
+    except ZIP_FAULTS:
         return False
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from torch import fx, nn
 
+from pareconv.models.convolutions.geometry import spatial_like
 from pareconv.models.errors import TraceError
+from pareconv.models.graph import called
 
 
 def head(network: fx.GraphModule) -> tuple[str, nn.Linear | nn.Conv2d]:
@@ -12,7 +14,7 @@ def head(network: fx.GraphModule) -> tuple[str, nn.Linear | nn.Conv2d]:
     output = network.graph.output_node()
     node: Any = output.all_input_nodes[0]
     while node.all_input_nodes:
-        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = called(network, node)
         if isinstance(module, nn.Linear | nn.Conv2d):
             return str(node.target), module
         node = node.all_input_nodes[0]
@@ -29,11 +31,10 @@ def renew_head(network: fx.GraphModule, num_classes: int) -> None:
     """Put a fresh head for so many classes into the place of the one that is there."""
     name, layer = head(network)
     bias = layer.bias is not None
-    fresh: nn.Module
     if isinstance(layer, nn.Linear):
-        fresh = nn.Linear(layer.in_features, num_classes, bias=bias)
+        network.set_submodule(name, nn.Linear(layer.in_features, num_classes, bias=bias))
+    elif layer.groups == 1:
+        fresh = spatial_like(layer, layer.in_channels, num_classes, bias=bias)
+        network.set_submodule(name, fresh)
     else:
-        if layer.groups != 1:
-            raise TraceError(f"the head {name!r} is a grouped convolution, which is not renewed")
-        fresh = nn.Conv2d(layer.in_channels, num_classes, layer.kernel_size, bias=bias)  # type: ignore[arg-type]  # two numbers
-    network.set_submodule(name, fresh)
+        raise TraceError(f"the head {name!r} is a grouped convolution, which is not renewed")

@@ -29,6 +29,9 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # how the two forms of torch.save begin
 _SAVE = "save model.state_dict() alone, by torch.save or safetensors.torch.save_file"
 _SEND = "copy or upload it again"
 
+# What zipfile raises for bytes that nobody zipped, or that were damaged since.
+ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error)
+
 # What torch's own weights-only unpickler raises for bytes that no torch.save wrote.
 _MALFORMED = (
     pickle.UnpicklingError,
@@ -156,7 +159,7 @@ def _refuse_foreign_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error) as error:
+    except ZIP_FAULTS as error:
         raise _refused(path, f"is truncated or damaged ({error})", remedy=_SEND) from error
     names = {PurePosixPath(member.filename).name for member in members}
     if "constants.pkl" in names:

@@ -58,8 +58,8 @@ def test_it_is_loaded_where_it_is_trusted_alone(file: Path) -> None:
 
 
 class Evil:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (Path.touch, (Path("code-of-a-stranger-ran"),))  # type: ignore[return-value]
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (Path("code-of-a-stranger-ran"),))
 
 
 def test_nothing_runs_where_it_is_not_trusted(tmp_path: Path, monkeypatch) -> None:

@@ -7,6 +7,8 @@ from collections import Counter
 
 from torch import fx, nn
 
+from pareconv.models.graph import called
+
 
 def merge_biases(network: fx.GraphModule) -> fx.GraphModule:
     """The same network; what adds a vector to a linear layer without a bias becomes its bias."""
@@ -29,11 +31,10 @@ def merge_biases(network: fx.GraphModule) -> fx.GraphModule:
 def drop_zero_biases(network: fx.GraphModule) -> fx.GraphModule:
     """The same network; a convolution before a batch norm has no bias where all of it is 0."""
     for node in network.graph.nodes:
-        conv = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        conv = called(network, node)
         if not isinstance(conv, nn.Conv2d) or conv.bias is None or conv.bias.any():
             continue
-        users = [network.get_submodule(str(u.target)) for u in node.users if u.op == "call_module"]
-        if any(isinstance(user, nn.BatchNorm2d) for user in users):
+        if any(isinstance(called(network, user), nn.BatchNorm2d) for user in node.users):
             conv.bias = None
     return network
 
@@ -41,9 +42,9 @@ def drop_zero_biases(network: fx.GraphModule) -> fx.GraphModule:
 def _is_bias(network: fx.GraphModule, product: object, vector: object) -> bool:
     if not isinstance(product, fx.Node) or not isinstance(vector, fx.Node):
         return False
-    if product.op != "call_module" or vector.op != "get_attr" or len(product.users) != 1:
+    if vector.op != "get_attr" or len(product.users) != 1:
         return False
-    layer = network.get_submodule(str(product.target))
+    layer = called(network, product)
     value = getattr(network, str(vector.target))
     return (
         isinstance(layer, nn.Linear) and layer.bias is None and value.shape == (layer.out_features,)

@@ -75,7 +75,7 @@ def arithmetic(target: Arithmetic) -> Converter:
 def _of_sizes(call: Call, target: Arithmetic) -> Value:
     """Arithmetic of shapes: whole numbers where the file knows them."""
     one, other = call.inputs[0], call.inputs[1]
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and one.is_floating_point():
         return torch.as_tensor(target(one, other))
     pairs = _paired(call.sizes(0), call.sizes(1))
     chosen = operator.floordiv if target is operator.truediv else target
@@ -103,7 +103,7 @@ def _operand(call: Call, index: int) -> fx.Node | float:
 
 
 def _gated(call: Call) -> fx.Node | None:
-    """x * sigmoid(x) as one activation, which is what every exporter of it has taken apart."""
+    """x * sigmoid(x) as one activation, which exporters take apart."""
     for gate, other in ((0, 1), (1, 0)):
         node, x = call.inputs[gate], call.inputs[other]
         if (

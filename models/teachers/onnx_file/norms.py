@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pareconv.models.blocks import is_per_channel
+from pareconv.models.graph import called, follow
 
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
@@ -24,7 +25,7 @@ def restore_norms(network: fx.GraphModule) -> fx.GraphModule:
     norms = [module for module in network.modules() if isinstance(module, _NORMS)]
     if len({node.target for node in bare}) > len(norms):
         for node in bare:
-            _follow(network, node)
+            _restore(network, node)
         network.recompile()
     return network
 
@@ -34,6 +35,8 @@ def anchor_norms(network: nn.Module, images: Tensor) -> None:
     weights that the network computes what it did. Other norms stay as they are.
     """
     hooks = [each.register_forward_pre_hook(_anchor) for each in fresh_norms(network)]
+    if not hooks:
+        return
     try:
         with torch.no_grad():
             network(images)
@@ -48,23 +51,23 @@ def fresh_norms(network: nn.Module) -> list[_BatchNorm]:
 
 
 def _is_bare(network: fx.GraphModule, node: fx.Node) -> bool:
-    conv = _module(network, node)
+    conv = called(network, node)
     if not isinstance(conv, nn.Conv2d) or conv.bias is None:
         return False
-    is_normed = any(isinstance(_module(network, user), _NORMS) for user in node.users)
+    is_normed = any(isinstance(called(network, user), _NORMS) for user in node.users)
     return not is_normed and not _is_pooled(network, node.all_input_nodes[0])
 
 
 def _is_pooled(network: fx.GraphModule, node: fx.Node) -> bool:
     """Whether one pixel comes from a pool, through layers that keep it one pixel."""
-    module = _module(network, node)
+    module = called(network, node)
     while isinstance(module, nn.Conv2d) or is_per_channel(network, node):
         node = node.all_input_nodes[0]
-        module = _module(network, node)
+        module = called(network, node)
     return isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d)
 
 
-def _follow(network: fx.GraphModule, node: fx.Node) -> None:
+def _restore(network: fx.GraphModule, node: fx.Node) -> None:
     conv, name = network.get_submodule(str(node.target)), f"{node.target}_norm"
     assert isinstance(conv, nn.Conv2d)
     if conv.bias is not None:  # not so where the convolution was called before
@@ -74,13 +77,7 @@ def _follow(network: fx.GraphModule, node: fx.Node) -> None:
             norm.bias.copy_(conv.bias)
         conv.bias = None
         network.add_submodule(name, norm)
-    with network.graph.inserting_after(node):
-        normed = network.graph.call_module(name, (node,))
-    node.replace_all_uses_with(normed, lambda user: user is not normed)
-
-
-def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+    follow(network, node, name)
 
 
 def _is_fresh(norm: _BatchNorm) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from pareconv.models.errors import OnnxError
+from pareconv.models.teachers.architecture import IMAGENET
 from pareconv.models.teachers.onnx_file.conversion import Ends, convert
 from pareconv.models.teachers.onnx_file.norms import fresh_norms
 from pareconv.models.teachers.onnx_file.reading import opset_of, read_onnx
@@ -22,7 +23,6 @@ TOLERANCE = 1e-4  # of the largest output
 
 _PHOTOGRAPHS = 8
 _ANY_SIZE = 64  # pixels, for a file that takes any
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def photographs(size: int) -> Tensor:
     pictures = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2) / 255
     parts = torch.cat([*pictures.unfold(3, 160, 160).unbind(3)])
     parts = F.interpolate(parts.reshape(-1, 3, *parts.shape[-2:]), size, mode="area")
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (_MEAN, _STD))
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in IMAGENET)
     return (parts[:_PHOTOGRAPHS] - mean) / std
 
 
