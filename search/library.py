@@ -210,12 +210,14 @@ class LibraryBuilder:
         """None, and a loss that says so, where the network gives no numbers any more."""
         if not learners:
             return
-        self._compute += len(self._panel)  # the teacher, once for all of them
         apprentices = [each.apprentice for each in learners]
         found = measure_scores(self._bench.teacher, apprentices, self._panel)
+        asked = 0  # of the teacher, once for all of them
         for each, score in zip(learners, found, strict=True):
             tail = 1 - self._share_until(each.apprentice.block.output)
-            self._compute += len(self._panel) * (self._ratio([each]) + tail)
+            self._compute += score.images * (self._ratio([each]) + tail)
+            self._compute += max(score.images - asked, 0)
+            asked = max(score.images, asked)
             if not math.isfinite(score.kl):
                 each.loss = DIVERGED
             yield score if math.isfinite(score.kl) else None

@@ -4,6 +4,7 @@ What a change does to a network shows on the images that the network is not sure
 answered as before, and a plain mean over a few is ruled by whichever doubtful ones are among them.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,8 @@ _EVEN = 0.3
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
     """Images [N, 3, S, S], normalised. The mean over them of `weights` [N] times a value estimates
-    the mean value over all that they were drawn from, without bias.
+    the mean value over all that they were drawn from, without bias; so does the mean over the
+    first few.
     """
 
     images: Tensor
@@ -45,12 +47,20 @@ def draw(teacher: fx.GraphModule, split: Split, size: int, seed: int) -> Panel:
     order = chance.argsort()
     offset = torch.rand(1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     places = torch.searchsorted(chance[order].cumsum(0), (torch.arange(size) + offset) / size)
-    chosen = order[places.clamp(max=len(split) - 1)]
+    chosen = order[places.clamp(max=len(split) - 1)][_spread(size)]
     weights = 1 / (len(split) * chance[chosen])
     return Panel(
         normalize(split.images[chosen], split.mean, split.std),
         weights.to(split.images.device, torch.float32),
     )
+
+
+def _spread(size: int) -> Tensor:
+    """All places below `size` in an order whose beginnings are spread evenly: by the golden ratio
+    (a Kronecker sequence).
+    """
+    golden = (math.sqrt(5) - 1) / 2
+    return (torch.arange(size, dtype=torch.float64) * golden % 1).argsort().argsort()
 
 
 def _entropies(teacher: fx.GraphModule, split: Split) -> Tensor:

@@ -4,12 +4,15 @@ The score of an option is KL(teacher || teacher with that one block replaced), a
 (Bercovich et al. 2024, arXiv 2411.19146, section 3.2) and LANA (Molchanov et al. 2022, arXiv
 2107.10624). Batch norms of the block take the statistics of the images on which its loss was
 measured; those after it keep the teacher's, which measures a small change more sharply
-(docs/search.md).
+(docs/search.md). As many images are looked at as the standard error asks for, the same ones for all
+options of a block: what tells them apart is the difference on an image.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain, groupby, repeat
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +26,8 @@ from pareconv.search.imitation import relative_error
 from pareconv.search.panel import Panel
 
 _BATCH = 128  # also over how many images a batch norm takes its statistics
+_PARTS = 32, 32, 64  # of the panel at first; then in batches
+_EXACT = 0.2  # a standard error that is a smaller share of the score asks for no more images
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,11 @@ class Score:
     kl: float
     stderr: float
     images: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether more images would tell nothing that matters."""
+        return self.stderr <= _EXACT * self.kl
 
 
 def measure_losses(
@@ -64,25 +74,53 @@ def measure_scores(
     """The score of one after the other as the `panel` of held-out images has it; their batch norms
     are those that `measure_losses` left.
 
-    The teacher is asked once for all of them; what it knows up to a block is not computed again.
+    Those of a block that follow each other look at part after part of the panel until most of them
+    are exact. The teacher is asked once for all of them; what it knows up to a block is not
+    computed again.
     """
     tails = {block: cut_tail(teacher, block) for block in _blocks(learners)}
+    answer = result(teacher)
     wanted = dict.fromkeys(
         name for block, (names, _) in tails.items() for name in (block.input, *names[1:])
-    ) | {result(teacher): None}
+    ) | {answer: None}
     for network in (*(each.network for each in learners), *(tail for _, tail in tails.values())):
         network.eval()
-    batches = [_values(teacher, wanted, batch) for batch in _batches(panel.images)]
-    for learner in learners:
-        names, tail = tails[learner.block]
-        parts = []
-        for seen in batches:
-            target = seen[result(teacher)].log_softmax(1)
-            (output,) = learner.network(seen[learner.block.input])
-            (logits,) = tail(output, *(seen[name] for name in names[1:]))
-            kl = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
-            parts.append(kl.sum(1))
-        yield _score(panel.weights * torch.cat(parts))
+    sizes = _part_sizes(len(panel))
+    images, weights = panel.images.split(sizes), panel.weights.split(sizes)
+
+    @cache
+    def seen(part: int) -> dict[str, Tensor]:
+        return _values(teacher, wanted, images[part])
+
+    def divergence(learner: Apprentice, part: int) -> Tensor:
+        known, (names, tail) = seen(part), tails[learner.block]
+        (output,) = learner.network(known[learner.block.input])
+        (logits,) = tail(output, *(known[name] for name in names[1:]))
+        target = known[answer].log_softmax(1)
+        each = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
+        return weights[part] * each.sum(1)
+
+    for _, group in groupby(learners, lambda each: each.block):
+        members = list(group)
+        found: list[list[Tensor]] = [[] for _ in members]
+        scores: list[Score] = []
+        for part in range(len(sizes)):
+            for learner, values in zip(members, found, strict=True):
+                values.append(divergence(learner, part))
+            scores = [_score(torch.cat(values)) for values in found]
+            if 2 * sum(score.is_exact for score in scores) > len(scores):
+                break
+        yield from scores
+
+
+def _part_sizes(total: int) -> list[int]:
+    sizes: list[int] = []
+    for size in chain(_PARTS, repeat(_BATCH)):
+        if not total:
+            return sizes
+        sizes.append(min(size, total))
+        total -= sizes[-1]
+    raise AssertionError  # the sizes never end
 
 
 def _score(divergences: Tensor) -> Score:

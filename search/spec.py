@@ -306,11 +306,11 @@ class Library(Spec):
     batch_size: int | Auto = Field("auto", description="images per step, 2 to 8192")
     lr: float | Auto = Field("auto", description="peak learning rate, above 0")
     score_images: int = Field(
-        128,
+        256,
         ge=16,
         le=10**6,
-        description="validation images on which an option is scored, at most: drawn from a "
-        "thousand by how unsure the teacher is of them",
+        description="validation images on which an option is scored, at most, where its standard "
+        "error asks for so many: drawn from a thousand by how unsure the teacher is of them",
     )
 
     _batch = field_validator("batch_size")(_check_batch)

@@ -52,6 +52,21 @@ def test_the_mean_over_panels_is_the_mean_over_all(teacher, split, entropy):
         assert abs(float(found.mean() - value.mean())) < 5 * error + 1e-4
 
 
+def test_the_first_few_stand_for_all_as_well(teacher, split, entropy):
+    """As evenly spread over doubtful and certain ones as a panel of their number."""
+    images = normalize(split.images, split.mean, split.std)
+
+    def errors(size, first):
+        found = []
+        for seed in range(100):
+            panel = draw(teacher, split, size, seed)
+            values = (panel.weights * entropy[found_in(images, panel)])[:first]
+            found.append(float(values.mean()) - float(entropy.mean()))
+        return torch.tensor(found).square().mean().sqrt()
+
+    assert errors(128, 32) < 1.5 * errors(32, 32)
+
+
 def test_doubtful_images_are_drawn_more_often_and_stand_for_less(teacher, split, entropy):
     images = normalize(split.images, split.mean, split.std)
     panel = draw(teacher, split, 64, 0)

@@ -93,20 +93,45 @@ def test_a_broken_option_scores_worse_than_a_mild_one(bench, blocks, held_out):
         assert 0 <= scores[mild] < scores[strong] < scores[broken]
 
 
+def divergences(bench, block, learner, images):
+    """Of the whole network with that one block replaced."""
+    student = rewrite(bench.teacher, {block.name: learner.option})
+    student.load_state_dict(learner.network.state_dict(), strict=False)
+    with torch.no_grad():
+        target = bench.teacher(images).log_softmax(1)
+        own = student.eval()(images).log_softmax(1)
+    return F.kl_div(own, target, reduction="none", log_target=True).sum(1)
+
+
 def test_the_score_is_the_divergence_of_the_whole_network(bench, blocks, held_out):
-    """With that one block replaced, on the statistics that the measuring left in it."""
+    """With that one block replaced, on the statistics that the measuring left in it, over the
+    first images of the panel.
+    """
     (learner,) = apprentices(bench.teacher, [(blocks[0], STRONG)], bench.sample)
     measure_losses(bench.teacher, [learner], held_out)
     (score,) = measure_scores(bench.teacher, [learner], evenly(held_out))
-    student = rewrite(bench.teacher, {blocks[0].name: STRONG})
-    student.load_state_dict(learner.network.state_dict(), strict=False)
-    with torch.no_grad():
-        target = bench.teacher(held_out).log_softmax(1)
-        own = student.eval()(held_out).log_softmax(1)
-    each = F.kl_div(own, target, reduction="none", log_target=True).sum(1)
+    each = divergences(bench, blocks[0], learner, held_out[: score.images])
     assert score.kl == pytest.approx(float(each.mean()), rel=1e-3)
     assert score.stderr == pytest.approx(float(each.std()) / len(each) ** 0.5, rel=1e-3)
-    assert score.images == len(held_out) == 200
+
+
+def test_as_many_images_are_looked_at_as_the_standard_error_asks_for(bench, blocks, held_out):
+    """One that is different on a single image is never exact, one that errs on all of them is so
+    at once; all of a block look at the same ones.
+    """
+    places = [(blocks[0], STRONG), (blocks[1], STRONG), (blocks[1], MILD), (blocks[1], MILD)]
+    learners = apprentices(bench.teacher, places, bench.sample)
+    measure_losses(bench.teacher, learners, held_out)
+    lone = Panel(held_out, torch.zeros(len(held_out)))
+    lone.weights[0] = 1.0
+    assert [score.images for score in measure_scores(bench.teacher, learners, lone)] == [200] * 4
+    even = evenly(held_out[:1].expand(200, -1, -1, -1))
+    scores = list(measure_scores(bench.teacher, learners, even))
+    assert {score.images for score in scores} == {32}
+    first, *others = measure_scores(bench.teacher, learners, evenly(held_out))
+    assert len({score.images for score in others}) == 1
+    assert sum(score.stderr <= 0.2 * score.kl for score in others) >= 2
+    assert first.stderr <= 0.2 * first.kl
 
 
 def test_images_weigh_in_a_score_what_they_stand_for(bench, blocks, held_out):
@@ -150,13 +175,16 @@ def test_measuring_leaves_eval_mode_weights_and_momentum(bench, blocks, held_out
 
 
 def test_who_is_measured_beside_it_changes_nothing(bench, blocks, held_out):
+    """But on how many images."""
     places = [(block, option) for block in blocks for option in (MILD, STRONG)]
     learners = apprentices(bench.teacher, places, bench.sample)
     together = measure_losses(bench.teacher, learners, held_out)
     scores = list(measure_scores(bench.teacher, learners, evenly(held_out)))
     for learner, loss, score in zip(learners, together, scores, strict=True):
         assert measure_losses(bench.teacher, [learner], held_out) == [loss]
-        assert list(measure_scores(bench.teacher, [learner], evenly(held_out))) == [score]
+        seen = evenly(held_out[: score.images])
+        (alone,) = measure_scores(bench.teacher, [learner], seen)
+        assert alone == score or alone.images < score.images
 
 
 def test_measuring_nothing_gives_nothing(bench, held_out):
