@@ -86,9 +86,11 @@ class LibraryBuilder:
         assert bench.spec.library is not None
         assert isinstance(bench.spec.library.batch_size, int)  # resolved
         assert isinstance(bench.spec.library.lr, float)
+        assert isinstance(bench.spec.library.images, int)
         self._bench, self._table, self._files, self._emit = bench, table, files, emit
         self._recipe: Library = bench.spec.library
         self._batch_size, self._lr = bench.spec.library.batch_size, bench.spec.library.lr
+        self._images = bench.spec.library.images
         chosen = bench.held_out(_LOSS_IMAGES)
         self._held_out = normalize(chosen.images, chosen.mean, chosen.std)
         wanted = self._recipe.score_images
@@ -163,9 +165,9 @@ class LibraryBuilder:
     def _teach(self, learners: list[_Learner], rung: int) -> None:
         if not learners:
             return
-        images = self._recipe.images * 2**rung
+        images = self._images * 2**rung
         lessons = Lessons(
-            first=self._recipe.images * (2**rung - 1),
+            first=self._images * (2**rung - 1),
             images=images,
             batch_size=self._batch_size,
             lr=self._lr,

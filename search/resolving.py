@@ -24,7 +24,10 @@ from pareconv.search.teaching import MOST_LR, rate
 
 _BATCH = 64
 
-_BLOCKWISE_LR = 0.001  # of Adam, which adapts to the batch
+# Block-wise: images per step, and of the first rung. A GPU is idle with the batch of a CPU; with four
+# times the images it makes the same number of steps, where fewer would learn less (docs/search.md).
+_BLOCKWISE = {"cpu": (64, 2048), "cuda": (256, 8192)}
+_BLOCKWISE_LR = 0.001 / 64**0.5  # of Adam, times the square root of the batch
 
 _TRAINING = 30.0, 0.1  # epochs and learning rate
 _FINE_TUNING = 5.0, 0.01
@@ -42,15 +45,16 @@ def resolve(spec: JobSpec, images: Images, preparation: Preparation = "none") ->
         spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 1})})
     if needs_no_teacher(spec):
         spec = _without_teacher(spec)
+    device = _device(spec.device)
     return spec.model_copy(
         update={
             "teacher": _teacher(spec.teacher, images, preparation),
             "dataset": _dataset(spec.dataset, images),
-            "library": spec.library and _library(spec.library),
+            "library": spec.library and _library(spec.library, device),
             "search": spec.search.model_copy(update={"sampler": _sampler(spec.search.sampler)}),
             "distill": _distill(spec.distill, len(images.train_labels)),
             "finish": _distill(spec.finish, len(images.train_labels)),
-            "device": _device(spec.device),
+            "device": device,
         }
     )
 
@@ -119,10 +123,16 @@ def _dataset(dataset: Dataset, images: Images) -> Dataset:
     )
 
 
-def _library(library: Library) -> Library:
-    batch = _BATCH if library.batch_size == "auto" else library.batch_size
-    lr = _BLOCKWISE_LR if library.lr == "auto" else library.lr
-    return library.model_copy(update={"batch_size": batch, "lr": lr})
+def _library(library: Library, device: str) -> Library:
+    batch, images = _BLOCKWISE["cuda" if device.startswith("cuda") else "cpu"]
+    batch = batch if library.batch_size == "auto" else library.batch_size
+    return library.model_copy(
+        update={
+            "batch_size": batch,
+            "images": images if library.images == "auto" else library.images,
+            "lr": _BLOCKWISE_LR * batch**0.5 if library.lr == "auto" else library.lr,
+        }
+    )
 
 
 def _sampler(sampler: str) -> str:
