@@ -5,7 +5,7 @@ Plain numbers that survive JSON; knows no torch.
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 from pareconv.models.errors import PlanError
@@ -61,6 +61,11 @@ class Cost:
             raise ValueError("the latency was not measured")
         return self.latency_ms
 
+    def is_at_most(self, other: "Cost") -> bool:
+        """Whether it is above the other in no quantity that is known of both."""
+        both = set(self.measured) & set(other.measured)
+        return all(self.quantity(name) <= other.quantity(name) for name in both)
+
     def to_json(self) -> dict[str, float]:
         """A latency that was not measured is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
@@ -96,22 +101,40 @@ class CostTable:
             raise PlanError(f"block {block}: no option {option}; options: {known}")
         return self.changes[block][option]
 
-    def least(self, quantity: Counted) -> int:
-        """The least cost that any plan reaches."""
-        return self.teacher.counted(quantity) + sum(
-            min(change.counted(quantity) for change in options.values())
+    def least(self, quantity: Quantity) -> float:
+        """The least cost that any plan reaches; ValueError for a latency that was not measured."""
+        return self.teacher.quantity(quantity) + sum(
+            min(change.quantity(quantity) for change in options.values())
             for options in self.changes.values()
         )
 
-    def greatest(self, quantity: Counted) -> int:
+    def greatest(self, quantity: Quantity) -> float:
         """The greatest cost that a plan which changes something reaches."""
         changes = [
-            change.counted(quantity)
+            change.quantity(quantity)
             for options in self.changes.values()
             for option, change in options.items()
             if option != KEEP
         ]
-        return self.teacher.counted(quantity) + max(changes, default=0)
+        return self.teacher.quantity(quantity) + max(changes, default=0)
+
+    def with_latencies(
+        self, teacher_ms: float, changes_ms: Mapping[str, Mapping[Option, float]]
+    ) -> Self:
+        """The same with the latency of the teacher and what every option but `keep` changes."""
+        return replace(
+            self,
+            teacher=replace(self.teacher, latency_ms=teacher_ms),
+            changes={
+                block: {
+                    option: replace(
+                        change, latency_ms=0.0 if option == KEEP else changes_ms[block][option]
+                    )
+                    for option, change in options.items()
+                }
+                for block, options in self.changes.items()
+            },
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Lists rather than maps: the order of blocks and options is part of a study's search

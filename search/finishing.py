@@ -11,6 +11,7 @@ from typing import Any, Self
 from torch import fx
 
 from pareconv.models.exporting import export
+from pareconv.models.latency import Conditions, compare
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.teachers.model_file import OF_FILE
@@ -68,8 +69,36 @@ def finish(
         "finish_accuracy": accuracy,
         "test_accuracy": evaluate(student, bench.test).accuracy,
         "compute": compute,
+        "latencies": _latencies(bench, student),
         "artifacts": _export(bench, student, tried.plan, files),
     }
+
+
+def _latencies(bench: Workbench, student: fx.GraphModule) -> list[dict[str, Any]]:
+    """Of teacher and student as a whole, in turns: where the job's budget counts, and on one thread
+    of the processor and the job's GPU, one image at a time.
+    """
+    asked = bench.spec.latency
+    places = [Conditions("onnxruntime"), Conditions("torch")]
+    if bench.spec.device.startswith("cuda"):
+        places.append(Conditions("torch", device=bench.spec.device))
+    if asked is not None:
+        own = Conditions(asked.runtime, asked.batch, asked.threads, bench.spec.device)
+        places.insert(0, own)
+    found = []
+    for place in dict.fromkeys(places):
+        networks = [copy.deepcopy(each).to(place.device) for each in (bench.teacher, student)]
+        teacher, timing = compare(networks, (1, *bench.sample.shape[1:]), place)
+        found.append(
+            place.subject
+            | {
+                "teacher_ms": teacher.ms,
+                "teacher_spread_ms": teacher.spread_ms,
+                "student_ms": timing.ms,
+                "student_spread_ms": timing.spread_ms,
+            }
+        )
+    return found
 
 
 def _student(bench: Workbench, tried: Tried, files: FileStore) -> fx.GraphModule:

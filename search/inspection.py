@@ -6,7 +6,7 @@
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import fx
@@ -21,9 +21,11 @@ from pareconv.search.contents import Contents, contents
 from pareconv.search.data.imbalance import long_tail
 from pareconv.search.distillation.registry import BRIEF, method
 from pareconv.search.errors import InvalidSpec
+from pareconv.search.latencies import Known, timed_if_known
 from pareconv.search.references import References
+from pareconv.search.resolving import device_of
 from pareconv.search.solver import Solver
-from pareconv.search.spec import JobSpec, Preparation, limit_of
+from pareconv.search.spec import JobSpec, Preparation, limit_of, milliseconds_of
 from pareconv.search.teachers import (
     as_its_weights_want,
     blaming,
@@ -31,7 +33,12 @@ from pareconv.search.teachers import (
     teacher_architecture,
 )
 
-_QUANTITIES: tuple[Counted, ...] = ("flops", "params")
+_COUNTED: tuple[Counted, ...] = ("flops", "params")
+_FIELDS: dict[Quantity, str] = {
+    "flops": "budget.flops",
+    "params": "budget.params",
+    "latency_ms": "budget.latency.ms",
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,17 @@ class Inspection:
     preparation: Preparation
     data: Contents
     space: Space
-    limits: dict[str, int | None]
+    limits: dict[Quantity, float | None]
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return 1, 3, self.data.image_size, self.data.image_size
+
+    def with_space(self, spec: JobSpec, space: Space) -> Self:
+        """The same with another space or what is now known of it; InvalidSpec where the budget
+        cannot be reached in it.
+        """
+        return replace(self, space=space, limits=_limits(spec, space))
 
     def to_json(self) -> dict[str, Any]:
         table = self.space.table
@@ -74,7 +87,7 @@ class Inspection:
             "budget": self.limits,
             "reachable": {
                 name: {"least": table.least(name), "greatest": table.greatest(name)}
-                for name in _QUANTITIES
+                for name in table.teacher.measured
             },
         }
 
@@ -110,7 +123,10 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     if known.file is not None:
         _check_file_fits(network, known, data)
     space = _space(spec, network, data)
-    return Inspection(spec, network, preparation, data, space, _limits(spec, space))
+    found = Inspection(spec, network, preparation, data, space, {})
+    if known_latencies := Known.of(spec, references, device_of(spec)):
+        space = timed_if_known(space, network, found.shape, known_latencies)
+    return found.with_space(spec, space)
 
 
 def _check_file_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:
@@ -186,17 +202,23 @@ def _space(spec: JobSpec, network: fx.GraphModule, data: Contents) -> Space:
     return space
 
 
-def _limits(spec: JobSpec, space: Space) -> dict[str, int | None]:
-    found = {
+def _limits(spec: JobSpec, space: Space) -> dict[Quantity, float | None]:
+    """Of a latency that is not measured yet it is unknown what is a share of the teacher's."""
+    found: dict[Quantity, float | None] = {
         name: _limit(name, getattr(spec.budget, name, None), space.table.teacher)
-        for name in _QUANTITIES
+        for name in _COUNTED
     }
-    asked = {name: limit for name, limit in found.items() if limit is not None}
+    found["latency_ms"] = _latency_limit(spec, space.table.teacher)
+    asked = {
+        name: limit
+        for name, limit in found.items()
+        if limit is not None and name in space.table.teacher.measured
+    }
     if spec.plan is None:
         _require_reachable(asked, space)
     else:
         _require_within(asked, space.table.cost(Plan.from_json(spec.plan)))
-    return {str(name): limit for name, limit in found.items()}
+    return found
 
 
 def _limit(name: Counted, asked: int | str | None, teacher: Cost) -> int | None:
@@ -212,32 +234,51 @@ def _limit(name: Counted, asked: int | str | None, teacher: Cost) -> int | None:
     return limit
 
 
-def _require_reachable(limits: Mapping[Counted, int], space: Space) -> None:
+def _latency_limit(spec: JobSpec, teacher: Cost) -> float | None:
+    asked = None if spec.latency is None else spec.latency.ms
+    whole = teacher.latency_ms
+    if asked is None or (whole is None and isinstance(asked, str)):
+        return None
+    limit = milliseconds_of(asked, whole or 0.0)
+    if whole is not None and limit > whole:
+        raise InvalidSpec(
+            "budget.latency.ms",
+            f"{limit:.3f} is over 100% of the teacher's {whole:.3f} ms; give at most that",
+        )
+    return limit
+
+
+def _require_reachable(limits: Mapping[Quantity, float], space: Space) -> None:
     for name, limit in limits.items():
-        whole, least = space.table.teacher.counted(name), space.table.least(name)
+        whole, least = space.table.teacher.quantity(name), space.table.least(name)
         if limit < least:
             raise InvalidSpec(
-                f"budget.{name}",
-                f"{limit:,} cannot be reached: the least that these options reach is {least:,} "
-                f"({least / whole:.1%} of the teacher's {whole:,}); raise the budget or allow more",
+                _FIELDS[name],
+                f"{figure(name, limit)} cannot be reached: the least that these options reach is "
+                f"{figure(name, least)} ({least / whole:.1%} of the teacher's "
+                f"{figure(name, whole)}); raise the budget or allow more",
             )
     indifferent = {block: dict.fromkeys(options, 0.0) for block, options in _changing(space)}
-    asked: dict[Quantity, float] = dict(limits.items())
-    if Solver(space.table, indifferent).best(asked) is None:
-        named = " and ".join(f"{limit:,} {name}" for name, limit in limits.items())
+    if Solver(space.table, indifferent).best(limits) is None:
+        named = " and ".join(f"{figure(name, limit)} {name}" for name, limit in limits.items())
         raise InvalidSpec(
             "budget", f"{named} can each be reached, but not together; raise one of them"
         )
 
 
-def _require_within(limits: Mapping[Counted, int], cost: Cost) -> None:
+def _require_within(limits: Mapping[Quantity, float], cost: Cost) -> None:
     for name, limit in limits.items():
-        if cost.counted(name) > limit:
+        if cost.quantity(name) > limit:
             raise InvalidSpec(
                 "plan",
-                f"it has {cost.counted(name):,} {name}, over the budget of {limit:,}; raise that "
-                "or leave it out",
+                f"it has {figure(name, cost.quantity(name))} {name}, over the budget of "
+                f"{figure(name, limit)}; raise that or leave it out",
             )
+
+
+def figure(name: Quantity, value: float) -> str:
+    """An amount as people read it."""
+    return f"{value:.3f}" if name == "latency_ms" else f"{value:,.0f}"
 
 
 def _changing(space: Space) -> Iterator[tuple[str, list[Option]]]:

@@ -68,8 +68,7 @@ class _Learner:
         """Whether the other costs no more, and this one's loss is more than `factor` times its."""
         return (
             self.apprentice.block == other.apprentice.block
-            and other.change.quantity("flops") <= self.change.quantity("flops")
-            and other.change.params <= self.change.params
+            and other.change.is_at_most(self.change)
             and other.loss * factor < self.loss
         )
 
@@ -243,7 +242,9 @@ class LibraryBuilder:
             "score": score.kl if score else None,
             "score_stderr": score.stderr if score else None,
             "score_images": score.images if score else None,
-            **learner.change.to_json(),
+            "flops": learner.change.flops,
+            "params": learner.change.params,
+            "adds": learner.change.adds,
             "weights": save_weights(learner.apprentice.network, self._files),
         }
 

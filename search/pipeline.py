@@ -11,6 +11,7 @@ from pareconv.search.spec import JobSpec
 from pareconv.search.study import Study
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.job_states import Stage
+from pareconv.storage.latencies import Latency
 
 
 def run_job(run: Run, database_url: str) -> None:
@@ -38,6 +39,9 @@ def _profile(run: Run) -> Profiled:
             run.advance(Stage.PROFILE, event["done"])
 
     result = run.call("profile", {"spec": run.job.spec}, on_event)
+    if latencies := result["latencies"]:
+        table = run.stores.latencies.open(**latencies["subject"])
+        run.stores.latencies.put(table.id, [Latency(**each) for each in latencies["new"]])
     run.update(profile=result["profile"], resolved=result["resolved"])
     profiled = Profiled(JobSpec.model_validate(result["resolved"]), result["profile"])
     teacher = result["profile"]["teacher"]
@@ -129,6 +133,7 @@ def _keep(run: Run, candidate: Candidate, result: dict[str, Any]) -> None:
         finish_accuracy=result["finish_accuracy"],
         test_accuracy=result["test_accuracy"],
         compute=result["compute"],
+        latencies=result["latencies"],
     )
     run.report(
         "finalist",

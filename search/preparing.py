@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -140,7 +140,9 @@ def _missing(profiled: Profiled, table: CostTable, entries: Sequence[Entry]) -> 
         rivals = list(present[block].values())
         for option in changes:
             found = present[block].get(option)
-            if option == KEEP or (found and _is_done(found, rivals, profiled.spec.library.rungs)):
+            if option == KEEP or (
+                found and _is_done(found, rivals, profiled.spec.library.rungs, changes)
+            ):
                 continue
             wanted.append(
                 Wanted(block, str(option))
@@ -150,25 +152,23 @@ def _missing(profiled: Profiled, table: CostTable, entries: Sequence[Entry]) -> 
     return wanted
 
 
-def _is_done(entry: Entry, rivals: Sequence[Entry], rungs: int) -> bool:
+def _is_done(
+    entry: Entry, rivals: Sequence[Entry], rungs: int, changes: Mapping[Option, Cost]
+) -> bool:
     """One without a score is done only where another of the job's own space makes it hopeless: that
     which did may be an operator that this job does not want.
     """
     if entry.score is not None:
         return entry.settled or entry.rungs >= rungs
     return entry.settled and (
-        entry.loss >= DIVERGED or any(_is_beaten(entry, rival) for rival in rivals)
+        entry.loss >= DIVERGED or any(_is_beaten(entry, rival, changes) for rival in rivals)
     )
 
 
-def _is_beaten(entry: Entry, rival: Entry) -> bool:
-    own, other = (Cost(each.flops, each.params, each.adds) for each in (entry, rival))
-    return (
-        rival.score is not None
-        and rival.loss < entry.loss
-        and other.quantity("flops") <= own.quantity("flops")
-        and other.params <= own.params
-    )
+def _is_beaten(entry: Entry, rival: Entry, changes: Mapping[Option, Cost]) -> bool:
+    """By the costs of this job, whose latencies another one did not look at."""
+    own, other = (changes[Option.parse(each.option)] for each in (entry, rival))
+    return rival.score is not None and rival.loss < entry.loss and other.is_at_most(own)
 
 
 class _Building:

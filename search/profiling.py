@@ -15,6 +15,7 @@ from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import InvalidSpec, JobFailed
 from pareconv.search.evaluation import Accuracy, evaluate
 from pareconv.search.inspection import inspect
+from pareconv.search.latencies import Known, timed
 from pareconv.search.references import References
 from pareconv.search.resolving import needs_no_teacher, resolve
 from pareconv.search.seeds import derived
@@ -29,7 +30,8 @@ _LEAST_SKILL = 0.1
 
 
 def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]:
-    """`{"profile": ..., "resolved": ...}` as the job's row keeps them.
+    """`{"profile": ..., "resolved": ...}` as the job's row keeps them, and `latencies`: what was
+    measured, `new`, and of what `subject`, if anything had to be.
 
     Raises InvalidSpec or JobFailed where teacher and data do not fit each other.
     """
@@ -41,6 +43,12 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     preparation = inspection.preparation
     resolved = resolve(spec, images, preparation)
     bench = lay_out(resolved, inspection.network, images)
+    latencies = None
+    if known := Known.of(resolved, references, resolved.device):
+        emit({"type": "timing"})
+        found = timed(inspection.space, bench.teacher, inspection.shape, known)
+        inspection = inspection.with_space(spec, found.space)
+        latencies = {"subject": known.subject, "new": found.new}
     if preparation != "training":
         anchor_norms(bench.teacher, bench.sample)
     accuracy = None  # of a teacher that nothing is learnt from
@@ -52,6 +60,7 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     table = inspection.space.table
     return {
         "resolved": resolved.to_json(),
+        "latencies": latencies,
         "profile": {
             "teacher": table.teacher.to_json()
             | {

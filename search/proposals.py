@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
-from pareconv.models.cost_table import Cost, CostTable, Counted, Quantity
+from pareconv.models.cost_table import Cost, CostTable, Quantity
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.seeds import derived
 
@@ -25,7 +25,7 @@ class Problem:
 
     table: CostTable
     limits: Mapping[Quantity, float]
-    objective: Counted
+    objective: Quantity
     sampler: str
     trials: int
     seed: int

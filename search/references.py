@@ -1,13 +1,15 @@
 """References: from what a spec names to a file on this machine. Reads storage, never the files."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pareconv.search.data.sources import Source
 from pareconv.search.errors import InvalidSpec
 from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound
 from pareconv.storage.files import FileStore
+from pareconv.storage.latencies import LatencyStore, LatencySubject
 from pareconv.storage.settings import Settings
 from pareconv.storage.uploads import UploadStore
 
@@ -60,6 +62,31 @@ class References:
                 return Source("folder" if path.is_dir() else "zip", path)
         sha256 = self._upload("dataset", "dataset.source", value)
         return Source("zip", self.files.local_path(sha256), fingerprint=sha256)
+
+    def latencies(self, subject: LatencySubject) -> list[dict[str, Any]]:
+        """What was measured so far of that device under these conditions."""
+        store = LatencyStore(self._database)
+        return [asdict(each) for each in store.latencies(store.open(**subject).id)]
+
+    def latency_table(self, reference: str) -> tuple[LatencySubject, list[dict[str, Any]]]:
+        """The table behind `budget.latency.table`: of what it is, and all that is in it."""
+        id = reference.removeprefix("latency:")
+        store = LatencyStore(self._database)
+        try:
+            table = store.get(id)
+        except NotFound:
+            raise InvalidSpec(
+                "budget.latency.table",
+                f"no latency table {id!r} is there; POST /latencies answers the id to use",
+            ) from None
+        subject: LatencySubject = {
+            "device": table.device,
+            "runtime": table.runtime,
+            "batch": table.batch,
+            "threads": table.threads,
+            "versions": table.versions,
+        }
+        return subject, [asdict(each) for each in store.latencies(id)]
 
     def _teacher_file(self, field: str, reference: str) -> Path:
         kind, _, value = reference.partition(":")

@@ -24,8 +24,8 @@ from pareconv.search.teaching import MOST_LR, rate
 
 _BATCH = 64
 
-# Block-wise: images per step, and of the first rung. A GPU is idle with the batch of a CPU; with four
-# times the images it makes the same number of steps, where fewer would learn less (docs/search.md).
+# Block-wise: images per step, and of the first rung. A GPU is idle with the batch of a CPU; with
+# four times the images it makes as many steps, where fewer would teach less (docs/search.md).
 _BLOCKWISE = {"cpu": (64, 2048), "cuda": (256, 8192)}
 _BLOCKWISE_LR = 0.001 / 64**0.5  # of Adam, times the square root of the batch
 
@@ -45,7 +45,7 @@ def resolve(spec: JobSpec, images: Images, preparation: Preparation = "none") ->
         spec = spec.model_copy(update={"search": spec.search.model_copy(update={"trials": 1})})
     if needs_no_teacher(spec):
         spec = _without_teacher(spec)
-    device = _device(spec.device)
+    device = device_of(spec)
     return spec.model_copy(
         update={
             "teacher": _teacher(spec.teacher, images, preparation),
@@ -152,8 +152,9 @@ def _batch_size(distill: Distill) -> int:
     return _BATCH if distill.batch_size == "auto" else distill.batch_size
 
 
-def _device(device: str) -> str:
-    available = torch.cuda.is_available()
+def device_of(spec: JobSpec) -> str:
+    """Raises InvalidSpec where the device asked for is not there."""
+    device, available = spec.device, torch.cuda.is_available()
     if device == "auto":
         return "cuda" if available else "cpu"
     if device.startswith("cuda") and not available:

@@ -86,11 +86,13 @@ def measure_scores(
     for network in (*(each.network for each in learners), *(tail for _, tail in tails.values())):
         network.eval()
     sizes = _part_sizes(len(panel))
-    images, weights = panel.images.split(sizes), panel.weights.split(sizes)
+    parts = list(
+        zip(torch.split(panel.images, sizes), torch.split(panel.weights, sizes), strict=True)
+    )
 
     @cache
     def seen(part: int) -> dict[str, Tensor]:
-        return _values(teacher, wanted, images[part])
+        return _values(teacher, wanted, parts[part][0])
 
     def divergence(learner: Apprentice, part: int) -> Tensor:
         known, (names, tail) = seen(part), tails[learner.block]
@@ -98,13 +100,14 @@ def measure_scores(
         (logits,) = tail(output, *(known[name] for name in names[1:]))
         target = known[answer].log_softmax(1)
         each = F.kl_div(logits.log_softmax(1), target, reduction="none", log_target=True)
-        return weights[part] * each.sum(1)
+        weighted: Tensor = parts[part][1] * each.sum(1)
+        return weighted
 
     for _, group in groupby(learners, lambda each: each.block):
         members = list(group)
         found: list[list[Tensor]] = [[] for _ in members]
         scores: list[Score] = []
-        for part in range(len(sizes)):
+        for part in range(len(parts)):
             for learner, values in zip(members, found, strict=True):
                 values.append(divergence(learner, part))
             scores = [_score(torch.cat(values)) for values in found]

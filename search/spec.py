@@ -21,6 +21,7 @@ Triple = tuple[float, float, float]
 Format = Literal["pt2", "onnx", "safetensors"]
 Augment = Literal["none", "crop", "crop-flip"]
 Optimizer = Literal["muon", "sgd"]
+Objective = Literal["flops", "params", "latency"]
 Preparation = Literal["none", "fine-tuning", "training"]  # of a teacher, before it teaches
 ParameterValue = bool | int | float | str
 
@@ -29,6 +30,9 @@ _REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
 _REFERENCE_TO_DATASET = re.compile(r"digits|dataset:[\w-]+|file:.+|cifar10:.+|cifar100:.+")
 
 _LIMIT_FORMS = "give a whole number, or a share of the teacher's cost such as '50%'"
+_MS_FORMS = "give milliseconds, or a share of the teacher's such as '60%'"
+
+_REFERENCE_TO_TABLE = re.compile(r"latency:[\w-]+")
 
 _FORMER = {"temperature", "alpha", "beta"}
 
@@ -188,6 +192,47 @@ class Dataset(Spec):
         return fraction
 
 
+class Latency(Spec):
+    """How long a student may take, and where that counts. It is reckoned with the sum over its
+    parts, which are timed once and kept; finalists are timed whole.
+    """
+
+    ms: float | str | None = Field(
+        None,
+        description="milliseconds for one batch, or a share of the teacher's; null limits nothing, "
+        "so that `latency` is an objective alone",
+        examples=["60%"],
+    )
+    runtime: Literal["onnxruntime", "torch"] = Field(
+        "onnxruntime",
+        description="`onnxruntime` on the worker's CPU, or `torch` on the job's device",
+    )
+    batch: int = Field(1, ge=1, le=4096, description="images at once")
+    threads: int = Field(1, ge=1, le=256, description="of the CPU")
+    table: str | None = Field(
+        None,
+        description="`latency:<id>` of a table that was measured elsewhere and uploaded; null "
+        "times the parts where the job runs",
+    )
+
+    @field_validator("ms")
+    @classmethod
+    def _ms(cls, ms: float | str | None) -> float | str | None:
+        if ms is not None:
+            milliseconds_of(ms, whole=1.0)
+        return ms
+
+    @field_validator("table")
+    @classmethod
+    def _table(cls, table: str | None) -> str | None:
+        if table is not None and not _REFERENCE_TO_TABLE.fullmatch(table):
+            raise ValueError(
+                f"{table!r} is no latency:<id>; upload a table with POST /latencies and use the id "
+                "it answers"
+            )
+        return table
+
+
 class Budget(Spec):
     """What a student may cost: a number is absolute, `"50%"` is of the teacher's. At least one."""
 
@@ -197,6 +242,9 @@ class Budget(Spec):
         examples=["50%"],
     )
     params: StrictInt | str | None = Field(None, description="parameters", examples=[200_000])
+    latency: Latency | None = Field(
+        None, description="time on a device", examples=[{"ms": "60%", "runtime": "onnxruntime"}]
+    )
 
     @field_validator("flops", "params")
     @classmethod
@@ -207,8 +255,8 @@ class Budget(Spec):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.flops is None and self.params is None:
-            raise ValueError('give at least one of flops, params, as in {"flops": "50%"}')
+        if self.flops is None and self.params is None and self.latency is None:
+            raise ValueError('give at least one of flops, params, latency, as in {"flops": "50%"}')
         return self
 
 
@@ -218,13 +266,26 @@ def limit_of(limit: int | str, whole: int) -> int:
         if limit <= 0:
             raise ValueError(f"{limit} is not above 0; {_LIMIT_FORMS}")
         return limit
+    return int(whole * _share(limit, _LIMIT_FORMS))
+
+
+def milliseconds_of(limit: float | str, whole: float) -> float:
+    """The same of a latency, in milliseconds."""
+    if isinstance(limit, str):
+        return whole * _share(limit, _MS_FORMS)
+    if limit <= 0:
+        raise ValueError(f"{limit} is not above 0; {_MS_FORMS}")
+    return limit
+
+
+def _share(limit: str, forms: str) -> float:
     match = _PERCENT.fullmatch(limit)
     if match is None:
-        raise ValueError(f"{limit!r} is no limit; {_LIMIT_FORMS}")
+        raise ValueError(f"{limit!r} is no limit; {forms}")
     percent = float(match[1])
     if not 0 < percent <= 100:
-        raise ValueError(f"{limit} is not above 0% and at most 100%; {_LIMIT_FORMS}")
-    return int(whole * percent / 100)
+        raise ValueError(f"{limit} is not above 0% and at most 100%; {forms}")
+    return percent / 100
 
 
 def _check_batch(size: int | str) -> int | str:
@@ -260,8 +321,10 @@ class Search(Spec):
     sampler: Literal["auto", "tpe", "random"] = Field(
         "auto", description="`auto` is multivariate TPE"
     )
-    objectives: tuple[Literal["accuracy"], Literal["flops", "params"]] = Field(
-        ("accuracy", "flops"), description="what the front trades off"
+    objectives: tuple[Literal["accuracy"], Objective] = Field(
+        ("accuracy", "flops"),
+        description="what the front trades off; `latency` needs `budget.latency`, which may set no "
+        "limit",
     )
     stop_early: bool = Field(
         True, description="whether a trial that is clearly beaten at a rung stops there"
@@ -439,6 +502,20 @@ class JobSpec(Spec):
         if budget is None and info.data.get("plan", {}) is None:
             raise ValueError('give one, as in {"flops": "50%"}, or a plan')
         return budget
+
+    @model_validator(mode="after")
+    def _objective_is_measured(self) -> Self:
+        if self.search.objectives[1] == "latency" and self.latency is None:
+            raise ValueError(
+                "search.objectives: latency is measured nowhere; say where it counts, as in "
+                '"budget": {"latency": {"runtime": "onnxruntime"}}'
+            )
+        return self
+
+    @property
+    def latency(self) -> Latency | None:
+        """Where the latency of a student counts, if it does."""
+        return None if self.budget is None else self.budget.latency
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

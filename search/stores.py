@@ -8,6 +8,7 @@ from pareconv.storage.candidates import CandidateStore
 from pareconv.storage.database import Database
 from pareconv.storage.events import EventStore
 from pareconv.storage.jobs import JobStore
+from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
 
@@ -20,6 +21,7 @@ class Stores:
     events: EventStore
     artifacts: ArtifactStore
     libraries: LibraryStore
+    latencies: LatencyStore
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -33,4 +35,5 @@ class Stores:
             EventStore(database),
             ArtifactStore(database),
             LibraryStore(database),
+            LatencyStore(database),
         )

@@ -36,7 +36,7 @@ def problem_of(profiled: Profiled, prepared: Prepared | None) -> Problem:
     return Problem(
         table=prepared.scored if prepared else CostTable.from_json(profiled.profile["table"]),
         limits={name: limit for name, limit in profiled.profile["budget"].items() if limit},
-        objective=search.objectives[1],
+        objective="latency_ms" if search.objectives[1] == "latency" else search.objectives[1],
         sampler=search.sampler,
         trials=search.trials,
         seed=profiled.spec.seed,
@@ -73,7 +73,7 @@ class Study:
             while self._is_in_time() and (candidate := self._contested()) is not None:
                 self._try_again(candidate)
             self._keep_up()
-        if not self._run.stores.candidates.front(self._run.job.id):
+        if not self._front():
             raise JobFailed(self._why_nothing())
 
     def _searched(self) -> tuple[Problem, list[Plan]]:
@@ -130,7 +130,7 @@ class Study:
     def _stands_still(self, candidates: Sequence[Candidate]) -> bool:
         """Whether the newest member of the front is older than the patience allows."""
         patience = self._profiled.spec.search.patience
-        front = self._run.stores.candidates.front(self._run.job.id, cost=self._problem.objective)
+        front = self._front()
         if patience is None or not front:
             return False
         newest = max(member.number for member in front)
@@ -154,6 +154,7 @@ class Study:
             flops=cost.flops,
             adds=cost.adds,
             params=cost.params,
+            latency_ms=cost.latency_ms,
         )
         try:
             measured = self._evaluate(plan, bar=rivals)
@@ -201,8 +202,7 @@ class Study:
         """The member of the front that should be evaluated again next: one that is not told from
         another by more than their noise, the one evaluated least often first.
         """
-        objective = self._problem.objective
-        front = self._run.stores.candidates.front(self._run.job.id, cost=objective)
+        front = self._front()
         repeats = self._profiled.spec.search.repeats
         waiting = [
             each
@@ -277,6 +277,10 @@ class Study:
         limits = " and ".join(f"{limit:,} {name}" for name, limit in self._problem.limits.items())
         return f"no plan was found within {limits}; raise one budget, or allow more time"
 
+    def _front(self) -> list[Candidate]:
+        cost = self._profiled.spec.search.objectives[1]
+        return self._run.stores.candidates.front(self._run.job.id, cost=cost)
+
     def _candidates(self) -> list[Candidate]:
         return self._run.stores.candidates.all(self._run.job.id)
 
@@ -287,7 +291,7 @@ def _require_ours(is_ended_by_us: bool) -> None:
 
 
 def _cost(candidate: Candidate) -> Cost:
-    return Cost(candidate.flops, candidate.params, candidate.adds)
+    return Cost(candidate.flops, candidate.params, candidate.adds, candidate.latency_ms)
 
 
 def _seconds(candidate: Candidate) -> float:

@@ -6,11 +6,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.service.job_view import Cost
 from pareconv.service.stores import Stores
 from pareconv.service.teacher_view import TeacherView
 from pareconv.storage.artifacts import Artifact
-from pareconv.storage.candidates import Candidate, CandidateState
+from pareconv.storage.candidates import Candidate, CandidateState, FrontCost
 from pareconv.storage.jobs import Job, JobStatus
 
 _CONVENTION = "one multiply-add is 1 (fvcore)"
@@ -34,6 +33,22 @@ class ArtifactView(BaseModel):
         )
 
 
+class LatencyView(BaseModel):
+    """How long teacher and student took in turns: medians, and half the distance between the
+    quartiles, in milliseconds for one batch.
+    """
+
+    device: str
+    runtime: str
+    batch: int
+    threads: int
+    versions: dict[str, str]
+    teacher_ms: float
+    teacher_spread_ms: float
+    student_ms: float
+    student_spread_ms: float
+
+
 class Point(BaseModel):
     """A candidate that no other one dominates. Ratios are of the teacher's cost."""
 
@@ -47,11 +62,13 @@ class Point(BaseModel):
     adds: int
     params: int
     params_ratio: float | None
-    latency_ms: float | None = None
+    latency_ms: float | None = Field(description="the sum over its parts, where that is a budget")
+    latency_ratio: float | None
     plan: dict[str, str]
     finalist: bool
     finish_accuracy: float | None = Field(description="of a finalist, on the validation split")
     test_accuracy: float | None = Field(description="of a finalist, measured once")
+    latencies: list[LatencyView] = Field(description="of a finalist, timed whole")
     artifacts: list[ArtifactView]
 
 
@@ -91,10 +108,24 @@ _EXAMPLE: dict[str, Any] = {
             "params": 151000,
             "params_ratio": 0.56,
             "latency_ms": None,
+            "latency_ratio": None,
             "plan": {"layer1.0": "svd(ratio=0.5)"},
             "finalist": True,
             "finish_accuracy": 0.934,
             "test_accuracy": 0.871,
+            "latencies": [
+                {
+                    "device": "AMD EPYC",
+                    "runtime": "onnxruntime",
+                    "batch": 1,
+                    "threads": 1,
+                    "versions": {"onnxruntime": "1.31.1"},
+                    "teacher_ms": 1.92,
+                    "teacher_spread_ms": 0.05,
+                    "student_ms": 1.21,
+                    "student_spread_ms": 0.04,
+                }
+            ],
             "artifacts": [
                 {
                     "format": "onnx",
@@ -123,7 +154,7 @@ class ParetoView(BaseModel):
     points: list[Point]
 
 
-def front_view(job: Job, stores: Stores, *, cost: Cost) -> ParetoView:
+def front_view(job: Job, stores: Stores, *, cost: FrontCost) -> ParetoView:
     """The front over that cost, with the files of its finalists."""
     teacher = TeacherView.from_profile(job.profile)
     artifacts = stores.artifacts.of_job(job.id)
@@ -142,7 +173,7 @@ def front_view(job: Job, stores: Stores, *, cost: Cost) -> ParetoView:
     )
 
 
-def front_tag(job: Job, stores: Stores, *, cost: Cost) -> str:
+def front_tag(job: Job, stores: Stores, *, cost: FrontCost) -> str:
     """An ETag that changes with anything that `front_view` shows."""
     profile = job.profile or {}
     parts = [
@@ -174,9 +205,12 @@ def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Ar
         adds=candidate.adds,
         params=candidate.params,
         params_ratio=teacher and teacher.params_ratio(candidate.params),
+        latency_ms=candidate.latency_ms,
+        latency_ratio=teacher and teacher.latency_ratio(candidate.latency_ms),
         plan=candidate.plan,
         finalist=candidate.finalist,
         finish_accuracy=candidate.finish_accuracy,
         test_accuracy=candidate.test_accuracy,
+        latencies=[LatencyView(**each) for each in candidate.latencies],
         artifacts=[ArtifactView.of(each) for each in artifacts],
     )

@@ -1,16 +1,14 @@
 """A job as the API shows it, put together from its row and its candidates. Changes nothing."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pareconv.service.stores import Stores
 from pareconv.service.teacher_view import TeacherView
-from pareconv.storage.candidates import Candidate
+from pareconv.storage.candidates import Candidate, FrontCost
 from pareconv.storage.jobs import Job, JobStatus, Stage
-
-Cost = Literal["flops", "params"]
 
 
 class Counts(BaseModel):
@@ -133,10 +131,11 @@ def job_view(job: Job, stores: Stores) -> JobView:
     )
 
 
-def cost_of(job: Job) -> Cost:
+def cost_of(job: Job) -> FrontCost:
     """The cost that the job's front is drawn over."""
     objectives = job.spec["search"]["objectives"]
-    return "params" if objectives[1] == "params" else "flops"
+    cost: FrontCost = objectives[1]
+    return cost
 
 
 def _eta_seconds(job: Job) -> float | None:

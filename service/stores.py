@@ -9,6 +9,7 @@ from pareconv.storage.database import Database
 from pareconv.storage.events import EventStore
 from pareconv.storage.files import FileStore
 from pareconv.storage.jobs import JobStore
+from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
 from pareconv.storage.uploads import Kind, UploadStore
@@ -24,6 +25,7 @@ class Stores:
     candidates: CandidateStore
     artifacts: ArtifactStore
     libraries: LibraryStore
+    latencies: LatencyStore
     uploads: dict[Kind, UploadStore]
     files: FileStore
 
@@ -39,6 +41,7 @@ class Stores:
             candidates=CandidateStore(database),
             artifacts=ArtifactStore(database),
             libraries=LibraryStore(database),
+            latencies=LatencyStore(database),
             uploads={kind: UploadStore(database, kind) for kind in ("teacher", "dataset")},
             files=FileStore(settings.artifacts),
         )

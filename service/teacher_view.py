@@ -15,7 +15,7 @@ class TeacherView(BaseModel):
     flops: int = Field(examples=[40927872])
     adds: int = Field(description="additions of adder layers, which fvcore does not count")
     params: int = Field(examples=[269722])
-    latency_ms: float | None = None
+    latency_ms: float | None = Field(None, description="where latency is a budget")
 
     @classmethod
     def from_profile(cls, profile: dict[str, Any] | None) -> Self | None:
@@ -28,6 +28,10 @@ class TeacherView(BaseModel):
     def params_ratio(self, params: int) -> float | None:
         return _ratio(params, self.params)
 
+    def latency_ratio(self, ms: float | None) -> float | None:
+        """The share of the teacher's latency."""
+        return None if ms is None or self.latency_ms is None else _ratio(ms, self.latency_ms)
 
-def _ratio(part: int, whole: int) -> float | None:
+
+def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None

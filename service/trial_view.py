@@ -32,6 +32,7 @@ class TrialView(BaseModel):
                 "flops": 20301000,
                 "adds": 0,
                 "params": 151000,
+                "latency_ms": None,
                 "accuracy": None,
                 "accuracy_stderr": None,
                 "loss": None,
@@ -59,6 +60,7 @@ class TrialView(BaseModel):
     flops: int
     adds: int
     params: int
+    latency_ms: float | None = Field(description="the sum over its parts, where it is reckoned")
     accuracy: float | None
     accuracy_stderr: float | None
     loss: float | None

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -11,23 +11,24 @@ from sqlalchemy.orm import Session
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
-from pareconv.storage.fronts import pareto_rows
+from pareconv.storage.fronts import FrontCost, pareto_rows
 from pareconv.storage.locking import lock_job
 from pareconv.storage.tables import CandidateRow, JobRow
 from pareconv.storage.values import Value
 
-__all__ = ["Candidate", "CandidateState", "CandidateStore", "Measured"]
+__all__ = ["Candidate", "CandidateState", "CandidateStore", "FrontCost", "Measured"]
 
 
 _CURSOR = re.compile(r"[0-9]{1,9}")
 
 
 class PlannedCost(TypedDict):
-    """What one image costs in the student that a plan makes."""
+    """What one image costs in the student that a plan makes; its latency where it is reckoned."""
 
     flops: int
     adds: int
     params: int
+    latency_ms: NotRequired[float | None]
 
 
 class Measured(TypedDict):
@@ -65,8 +66,9 @@ class Candidate(Value):
 
     `images` were seen in training; `predicted` is its library's score of the plan; `accuracy` is
     the mean over `evaluations` seeds, 0 of them before it was measured; `checkpoint` is the hash of
-    its file; `finish_accuracy`, `test_accuracy` and `finish_compute` are a finalist's. Compute is
-    counted in forward passes of one image through the teacher.
+    its file; `latency_ms` is the sum over its parts; `finish_accuracy`, `test_accuracy`,
+    `finish_compute` and the measured `latencies` are a finalist's. Compute is counted in forward
+    passes of one image through the teacher.
     """
 
     job_id: str
@@ -76,6 +78,7 @@ class Candidate(Value):
     flops: int
     adds: int
     params: int
+    latency_ms: float | None
     accuracy: float | None
     accuracy_stderr: float | None
     loss: float | None
@@ -92,6 +95,7 @@ class Candidate(Value):
     finish_accuracy: float | None
     test_accuracy: float | None
     finish_compute: float | None
+    latencies: list[dict[str, Any]]
     created_at: datetime
     finished_at: datetime | None
 
@@ -160,10 +164,11 @@ class CandidateStore:
         finish_accuracy: float,
         test_accuracy: float,
         compute: float,
+        latencies: list[dict[str, Any]],
     ) -> None:
         """Make a complete candidate a finalist; Conflict when it is not complete.
 
-        `compute` is what finishing alone cost.
+        `compute` is what finishing alone cost; `latencies` are those of the whole network.
         """
         with self._database.session() as session:
             row = _complete(session, job_id, number, "finished")
@@ -171,6 +176,7 @@ class CandidateStore:
             row.finish_accuracy = finish_accuracy
             row.test_accuracy = test_accuracy
             row.finish_compute = compute
+            row.latencies = latencies
 
     def reevaluate(self, job_id: str, number: int, **again: Unpack[Reevaluated]) -> None:
         """Put the mean over several evaluations in the place of a complete candidate's accuracy.
@@ -227,8 +233,10 @@ class CandidateStore:
                 counts[state] = count
         return counts
 
-    def front(self, job_id: str, *, cost: Literal["flops", "params"] = "flops") -> list[Candidate]:
-        """The Pareto set of the complete candidates, cheapest first; `flops` counts adds too."""
+    def front(self, job_id: str, *, cost: FrontCost = "flops") -> list[Candidate]:
+        """The Pareto set of the complete candidates, cheapest first; `flops` counts adds too. Over
+        the latency it is of those that have one.
+        """
         return self._read(pareto_rows(job_id, cost))
 
     def version(self, job_id: str) -> str:

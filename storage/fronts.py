@@ -1,14 +1,16 @@
 """The front as one query: the complete candidates that no other one dominates. Runs nothing."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.tables import CandidateRow
 
+FrontCost = Literal["flops", "params", "latency"]
 
-def pareto_rows(job_id: str, cost: Literal["flops", "params"]) -> Select[CandidateRow]:
+
+def pareto_rows(job_id: str, cost: FrontCost) -> Select[CandidateRow]:
     """Select the Pareto set (most accurate, least cost), cheapest first.
 
     Going from cheap to dear, a candidate belongs to it when it is more accurate than all before.
@@ -16,7 +18,11 @@ def pareto_rows(job_id: str, cost: Literal["flops", "params"]) -> Select[Candida
     """
     ranked = (
         select(CandidateRow.number, CandidateRow.accuracy, _best_before(cost).label("best_before"))
-        .where(CandidateRow.job_id == job_id, CandidateRow.state == CandidateState.COMPLETE)
+        .where(
+            CandidateRow.job_id == job_id,
+            CandidateRow.state == CandidateState.COMPLETE,
+            _amount(cost).is_not(None),
+        )
         .subquery()
     )
     is_better = or_(ranked.c.best_before.is_(None), ranked.c.accuracy > ranked.c.best_before)
@@ -28,12 +34,16 @@ def pareto_rows(job_id: str, cost: Literal["flops", "params"]) -> Select[Candida
     )
 
 
-def _amount(cost: Literal["flops", "params"]) -> ColumnElement[int]:
-    if cost == "params":
-        return CandidateRow.params.expression
-    return CandidateRow.flops + CandidateRow.adds
+def _amount(cost: FrontCost) -> ColumnElement[Any]:
+    match cost:
+        case "flops":
+            return CandidateRow.flops + CandidateRow.adds
+        case "params":
+            return CandidateRow.params.expression
+        case "latency":
+            return CandidateRow.latency_ms.expression
 
 
-def _best_before(cost: Literal["flops", "params"]) -> ColumnElement[float | None]:
+def _best_before(cost: FrontCost) -> ColumnElement[float | None]:
     order = (_amount(cost), CandidateRow.accuracy.desc(), CandidateRow.number)
     return func.max(CandidateRow.accuracy).over(order_by=order, rows=(None, -1))

@@ -92,6 +92,33 @@ class LibraryEntryRow(Base):
     updated_at: Mapped[datetime]
 
 
+class LatencyTableRow(Base):
+    __tablename__ = "latency_tables"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    key: Mapped[str] = mapped_column(SHA256, unique=True)
+    device: Mapped[str]
+    runtime: Mapped[str]
+    batch: Mapped[int]
+    threads: Mapped[int]
+    versions: Mapped[Json]
+    created_at: Mapped[datetime]
+
+
+class LatencyRow(Base):
+    __tablename__ = "latencies"
+
+    table_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("latency_tables.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    option: Mapped[str]
+    shape: Mapped[str]
+    ms: Mapped[float]
+    kept_ms: Mapped[float]
+    spread_ms: Mapped[float]
+
+
 class JobRow(Leased, Base):
     __tablename__ = "jobs"
     __table_args__ = (Index(None, "status", "id"), Index(None, "library_id"))
@@ -147,6 +174,7 @@ class CandidateRow(Base):
     flops: Mapped[int] = mapped_column(BigInteger)
     adds: Mapped[int] = mapped_column(BigInteger)
     params: Mapped[int] = mapped_column(BigInteger)
+    latency_ms: Mapped[float | None]
     accuracy: Mapped[float | None]
     accuracy_stderr: Mapped[float | None]
     loss: Mapped[float | None]
@@ -163,6 +191,7 @@ class CandidateRow(Base):
     finish_accuracy: Mapped[float | None]
     test_accuracy: Mapped[float | None]
     finish_compute: Mapped[float | None]
+    latencies: Mapped[JsonList] = mapped_column(default=list)
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

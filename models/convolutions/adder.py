@@ -94,7 +94,7 @@ class Adder(CheapConv):
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, self.pads, mode=self.mode) if any(self.pads) else x
         geometry = self.stride, self.dilation
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
             out = _by_taps(x, self.weight, *geometry)
         else:
             with torch.autocast(x.device.type, enabled=False):

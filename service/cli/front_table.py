@@ -36,6 +36,8 @@ def _heading(front: Json) -> Text:
         for name, title in (("flops", "FLOPs"), ("params", "parameters"))
         if front["budget"][name] is not None
     ]
+    if front["budget"]["latency_ms"] is not None:
+        limits.append(f"{front['budget']['latency_ms']:.2f} ms")
     budget = f", budget {' and '.join(limits)}" if limits else ""
     trials = front["trials_completed"]
     return Text(f"Job {front['job']}: {front['status']}, {trials} trials{budget}")
@@ -44,12 +46,15 @@ def _heading(front: Json) -> Text:
 def _table(front: Json) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     has_adds = any(point["adds"] for point in front["points"])
+    has_latency = any(point["latency_ms"] is not None for point in front["points"])
     is_finished = any(point["finalist"] for point in front["points"])
     table.add_column("Trial", justify="right")
     table.add_column("FLOPs", justify="right", no_wrap=True)
     if has_adds:
         table.add_column("Adds", justify="right", no_wrap=True)
     table.add_column("Params", justify="right", no_wrap=True)
+    if has_latency:
+        table.add_column("Latency", justify="right", no_wrap=True)
     table.add_column("Validation", no_wrap=True)
     if is_finished:
         table.add_column("Final", no_wrap=True)
@@ -59,7 +64,9 @@ def _table(front: Json) -> Table:
         shown = {
             name: cell
             for name, cell in row.items()
-            if (has_adds or name != "adds") and (is_finished or name not in {"final", "test"})
+            if (has_adds or name != "adds")
+            and (has_latency or name != "latency")
+            and (is_finished or name not in {"final", "test"})
         }
         table.add_row(*shown.values(), style="bold" if row["test"] != "-" else None)
     return table
@@ -73,6 +80,7 @@ def _rows(front: Json) -> Iterator[dict[str, str]]:
             "flops": f"{count(teacher['flops'])} 100%",
             "adds": count(teacher["adds"]),
             "params": f"{count(teacher['params'])} 100%",
+            "latency": _latency(teacher["latency_ms"], 1.0),
             "validation": percent(teacher["accuracy"]),
             "final": "-",
             "test": percent(teacher["test_accuracy"]),
@@ -84,6 +92,7 @@ def _rows(front: Json) -> Iterator[dict[str, str]]:
             "flops": _cost(point, "flops"),
             "adds": count(point["adds"]),
             "params": _cost(point, "params"),
+            "latency": _latency(point["latency_ms"], point["latency_ratio"]),
             "validation": _accuracy(point),
             "final": percent(point["finish_accuracy"]),
             "test": percent(point["test_accuracy"]),
@@ -93,6 +102,10 @@ def _rows(front: Json) -> Iterator[dict[str, str]]:
 
 def _cost(point: Json, name: str) -> str:
     return f"{count(point[name])} {percent(point[f'{name}_ratio'], digits=0):>4}"
+
+
+def _latency(ms: float | None, ratio: float | None) -> str:
+    return "-" if ms is None else f"{ms:.2f} ms {percent(ratio, digits=0):>4}"
 
 
 def _accuracy(point: Json) -> str:
@@ -115,6 +128,12 @@ def _finalists(front: Json) -> Iterator[str]:
             yield (
                 f"Finalist {point['trial']}: test accuracy {percent(point['test_accuracy'])}, "
                 f"the teacher's {teacher}, at {share} of its FLOPs"
+            )
+        for each in point["latencies"]:
+            yield (
+                f"  {each['runtime']}, {each['device']}, batch {each['batch']}, "
+                f"{each['threads']} thread(s): {each['student_ms']:.2f} ms, the teacher "
+                f"{each['teacher_ms']:.2f} ms"
             )
 
 

@@ -1,22 +1,23 @@
 """Routes of what a job has found: its front and its trials."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
 
 from pareconv.service.dependencies import Cursor, InjectedStores, Limit
 from pareconv.service.etags import IfNoneMatch, is_current
 from pareconv.service.front_view import ParetoView, front_tag, front_view
-from pareconv.service.job_view import Cost, cost_of
+from pareconv.service.job_view import cost_of
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.trial_view import TrialView
+from pareconv.storage.candidates import FrontCost
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
-_COSTS: dict[str, Cost] = {"accuracy,flops": "flops", "accuracy,params": "params"}
+_COSTS: dict[str, FrontCost] = {f"accuracy,{cost}": cost for cost in get_args(FrontCost)}
 Objectives = Annotated[
-    Literal["accuracy,flops", "accuracy,params"] | None,
+    Literal["accuracy,flops", "accuracy,params", "accuracy,latency"] | None,
     Query(description="what the front trades off; the job's own by default"),
 ]
 

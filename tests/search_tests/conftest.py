@@ -167,6 +167,7 @@ class Scripted:
         }
         return {
             "resolved": spec.to_json(),
+            "latencies": None,
             "profile": {
                 "teacher": teacher,
                 "budget": {"flops": spec.budget.flops, "params": spec.budget.params},
@@ -230,6 +231,7 @@ class Scripted:
         accuracy = accuracy_of(payload["plan"])
         return {
             "finish_accuracy": accuracy,
+            "latencies": [],
             "test_accuracy": accuracy,
             "compute": 5000.0,
             "artifacts": [file],

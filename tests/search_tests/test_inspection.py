@@ -67,7 +67,11 @@ def test_digits_and_a_resnet8(inspected):
         counted.params,
     )
     assert sum(found["teacher"]["flops_by_operator"].values()) == found["teacher"]["flops"]
-    assert found["budget"] == {"flops": int(0.6 * counted.flops), "params": None}
+    assert found["budget"] == {
+        "flops": int(0.6 * counted.flops),
+        "params": None,
+        "latency_ms": None,
+    }
 
 
 def test_every_option_is_shown_with_what_the_network_would_cost(inspected):
@@ -254,7 +258,7 @@ def test_a_plan_is_inspected_with_what_it_costs(planned):
     found = planned(plan.to_json())
     student = rewrite(found.network, plan)
     assert found.space.table.cost(plan) == count(student, 1, 3, 16, 16)
-    assert found.limits == {"flops": None, "params": None}
+    assert found.limits == {"flops": None, "params": None, "latency_ms": None}
     assert {block.name for block in found.space.blocks} == set(plan)
 
 

@@ -229,7 +229,7 @@ def test_within_its_bounds_a_value_is_kept(path, value):
         ("search.granularity", "layer"),
         ("search.sampler", "nsga"),
         ("distill.optimizer", "adam"),
-        ("search.objectives", ["accuracy", "latency"]),
+        ("search.objectives", ["accuracy", "joules"]),
         ("search.objectives", ["flops", "accuracy"]),
         ("search.operators", []),
         ("teacher.normalize", "mnist"),

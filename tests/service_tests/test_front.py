@@ -72,7 +72,19 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
         "seconds": 2.0,
     }
     stores.candidates.reevaluate(job, 0, **again)
-    stores.candidates.finish(job, 0, finish_accuracy=0.85, test_accuracy=0.84, compute=900.0)
+    timed = {
+        "device": "a processor",
+        "runtime": "onnxruntime",
+        "batch": 1,
+        "threads": 2,
+        "versions": {"onnxruntime": "1"},
+        "teacher_ms": 3.0,
+        "teacher_spread_ms": 0.2,
+        "student_ms": 2.0,
+        "student_spread_ms": 0.1,
+    }
+    finished = {"finish_accuracy": 0.85, "test_accuracy": 0.84, "compute": 900.0}
+    stores.candidates.finish(job, 0, **finished, latencies=[timed])
     sha = "a" * 64
     stores.artifacts.put(job, 0, format="onnx", sha256=sha, size_bytes=7, filename="student-0.onnx")
 
@@ -97,10 +109,12 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
         "params": 50,
         "params_ratio": 0.5,
         "latency_ms": None,
+        "latency_ratio": None,
         "plan": {"layer1.0": "svd(ratio=0.75)"},
         "finalist": True,
         "finish_accuracy": 0.85,
         "test_accuracy": 0.84,
+        "latencies": [timed],
         "artifacts": [
             {"format": "onnx", "bytes": 7, "sha256": sha, "href": f"/jobs/{job}/students/0/onnx"}
         ],

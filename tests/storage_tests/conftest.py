@@ -10,6 +10,7 @@ import pytest
 from pareconv.storage.database import Database
 from pareconv.storage.errors import StorageError
 from pareconv.storage.jobs import Job, JobStore
+from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import Library, LibraryStore
 from pareconv.storage.tables import Base
 
@@ -88,6 +89,11 @@ def job(jobs: JobStore) -> Job:
 @pytest.fixture
 def libraries(database: Database) -> LibraryStore:
     return LibraryStore(database)
+
+
+@pytest.fixture
+def latencies(database: Database) -> LatencyStore:
+    return LatencyStore(database)
 
 
 @pytest.fixture

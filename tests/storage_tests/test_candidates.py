@@ -23,7 +23,12 @@ MEASURED = {
     ],
     "checkpoint": "c" * 64,
 }
-FINISHED = {"finish_accuracy": 0.85, "test_accuracy": 0.83, "compute": 2.5e6}
+FINISHED = {
+    "finish_accuracy": 0.85,
+    "test_accuracy": 0.83,
+    "compute": 2.5e6,
+    "latencies": [{"runtime": "torch", "student_ms": 1.5}],
+}
 AGAIN = {
     "accuracy": 0.88,
     "accuracy_stderr": 0.006,
@@ -151,6 +156,7 @@ def test_a_complete_candidate_becomes_a_finalist(candidates, job, create):
     assert (found.finalist, found.finish_accuracy, found.test_accuracy) == (True, 0.85, 0.83)
     assert (found.accuracy, found.compute) == (0.8, MEASURED["compute"])
     assert found.finish_compute == FINISHED["compute"]
+    assert found.latencies == FINISHED["latencies"]
 
 
 def test_only_a_complete_candidate_becomes_a_finalist(candidates, job, create):
@@ -299,6 +305,7 @@ def fill(database, job, count, *, levels):
                 flops=cost,
                 adds=cost // 3,
                 params=levels + cost,
+                latency_ms=cost / 7,
                 accuracy=(cost + draw.randrange(levels)) / levels / 2,
                 finalist=False,
                 created_at=job.created_at,
@@ -326,13 +333,23 @@ def brute_force(candidates, cost):
 @pytest.mark.parametrize("levels", [4, 12, 10_000])
 @pytest.mark.parametrize(
     ("name", "cost"),
-    [("flops", lambda point: point.flops + point.adds), ("params", lambda point: point.params)],
+    [
+        ("flops", lambda point: point.flops + point.adds),
+        ("params", lambda point: point.params),
+        ("latency", lambda point: point.latency_ms),
+    ],
 )
 def test_the_front_is_what_brute_force_finds(database, candidates, job, levels, name, cost):
     fill(database, job, 150, levels=levels)
     expected = brute_force(candidates.all(job.id), cost)
     assert candidates.front(job.id, cost=name) == expected
     assert len(expected) > 1
+
+
+def test_who_has_no_latency_is_not_on_a_front_over_it(candidates, job, create):
+    create(accuracy=0.9)
+    assert candidates.get(job.id, 0).latency_ms is None
+    assert candidates.front(job.id, cost="latency") == []
 
 
 def test_the_front_of_ten_thousand_is_fast(database, candidates, job):
