@@ -1,22 +1,15 @@
 """Latency: how long a network takes where it will run, and what each option of a block changes.
 
-The latency of a plan is predicted as the teacher's and the sum of the changes. What is compared
-runs in turns, so that whatever disturbs the machine disturbs all alike; within a turn each runs
-several times, as it would where it is used, with its weights in the caches.
+The latency of a plan is predicted as the teacher's and the sum of the changes.
 """
 
 import copy
-import gc
 import hashlib
-import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -26,7 +19,6 @@ from pareconv.models.cutting import cut, cut_block, entry
 from pareconv.models.plan import KEEP, Option
 from pareconv.models.rewriting import rebuild
 from pareconv.models.runtimes import (
-    Runner,
     Runtime,
     Value,
     runner,
@@ -34,10 +26,7 @@ from pareconv.models.runtimes import (
     threads_of_torch,
     versions,
 )
-
-_RUNS = 4  # of each in a turn; the first brings it back into the caches and is not counted
-_LEAST_TURNS, _MOST_TURNS = 8, 50
-_SECONDS = 0.1  # for each that is compared, as far as the bounds on turns allow
+from pareconv.models.timing import Measured, Timing, processor, take_turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +50,12 @@ class Conditions:
         """What a latency measured here is of: the device by name, and versions of libraries."""
         is_cuda = self.device.startswith("cuda")
         return {
-            "device": torch.cuda.get_device_name(self.device) if is_cuda else _processor(),
+            "device": torch.cuda.get_device_name(self.device) if is_cuda else processor(),
             "runtime": self.runtime,
             "batch": self.batch,
             "threads": self.threads,
             "versions": versions(self.runtime),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Median over the turns and half the distance between their quartiles, in milliseconds."""
-
-    ms: float
-    spread_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,55 +70,6 @@ class Part:
     option: Option
     shape: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """How long a part takes and, in the same turns, how long it takes as the teacher has it."""
-
-    key: str
-    option: str
-    shape: str
-    ms: float
-    kept_ms: float
-    spread_ms: float
-
-    @property
-    def change_ms(self) -> float:
-        return self.ms - self.kept_ms
-
-
-def take_turns(runners: Sequence[Runner]) -> list[Timing]:
-    """How long each takes, a few runs of each after the other."""
-    for run in runners:
-        run()
-    started = time.perf_counter()
-    first = _turn(runners)
-    lasted = time.perf_counter() - started
-    turns = int(_SECONDS * len(runners) / lasted)
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        others = [_turn(runners) for _ in range(min(_MOST_TURNS, max(_LEAST_TURNS, turns)))]
-    finally:
-        if was_collecting:
-            gc.enable()
-    samples = 1000 * np.array([first, *others])  # [turns, runners, runs]
-    low, middle, high = np.percentile(samples, (25, 50, 75), axis=(0, 2))
-    pairs = zip(middle.tolist(), ((high - low) / 2).tolist(), strict=True)
-    return [Timing(ms, spread_ms) for ms, spread_ms in pairs]
-
-
-def _turn(runners: Sequence[Runner]) -> list[list[float]]:
-    """Seconds of the counted runs of each."""
-    found = []
-    for run in runners:
-        ends = []
-        for _ in range(_RUNS):
-            run()
-            ends.append(time.perf_counter())
-        found.append([after - before for before, after in pairwise(ends)])
-    return found
 
 
 def compare(
@@ -175,27 +107,49 @@ def measure(
     conditions: Conditions,
 ) -> Iterator[Measured]:
     """Of each key once; the options of a block that are there one after the other in turns."""
+    with threads_of_torch(conditions.threads):
+        for group in groups(network, shape, wanted, conditions):
+            kept, *timings = take_turns(
+                [
+                    runner(conditions.runtime, each, group.value, conditions.threads)
+                    for each in (group.kept, *group.rebuilt)
+                ]
+            )
+            for part, timing in zip(group.parts, timings or [kept], strict=True):
+                yield Measured(
+                    part.key, str(part.option), part.shape, timing.ms, kept.ms, timing.spread_ms
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parts that are compared: networks on the same `value`, a block as it is and as each of the
+    parts makes it. Of a part that is a whole network there is that alone.
+    """
+
+    parts: Sequence[Part]
+    value: Value
+    kept: fx.GraphModule
+    rebuilt: Sequence[fx.GraphModule]
+
+
+def groups(
+    network: fx.GraphModule,
+    shape: tuple[int, int, int, int],
+    wanted: Sequence[Part],
+    conditions: Conditions,
+) -> Iterator[Group]:
+    """The parts by block, each key once."""
     images = _images(network, shape, conditions)
     distinct = {part.key: part for part in wanted}.values()
-    for block, group in groupby(distinct, lambda part: part.block):
-        members = list(group)
-        with threads_of_torch(conditions.threads):
-            if block is None:
-                run = runner(conditions.runtime, network, images, conditions.threads)
-                kept, *timings = 2 * take_turns([run])
-            else:
-                value = _input(network, block, images)
-                alternatives = _alternatives(network, block, [each.option for each in members])
-                kept, *timings = take_turns(
-                    [
-                        runner(conditions.runtime, each, value, conditions.threads)
-                        for each in alternatives
-                    ]
-                )
-        for part, timing in zip(members, timings, strict=True):
-            yield Measured(
-                part.key, str(part.option), part.shape, timing.ms, kept.ms, timing.spread_ms
-            )
+    for block, found in groupby(distinct, lambda part: part.block):
+        members = list(found)
+        if block is None:
+            yield Group(members, images, network, ())
+        else:
+            options = [part.option for part in members]
+            kept, *rebuilt = _alternatives(network, block, options)
+            yield Group(members, _input(network, block, images), kept, rebuilt)
 
 
 def _alternatives(
@@ -250,10 +204,3 @@ def _what(alone: fx.GraphModule, node: fx.Node) -> str:
         case "call_method":
             return str(node.target)
     return ""
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, None) or platform.processor() or platform.machine()

@@ -1,21 +1,22 @@
-"""Runtimes: what runs a network where its latency counts. A runner computes once, on inputs that it
-holds.
+"""Runtimes: what runs a network where its latency counts. A runner computes once, on a value that
+it holds.
 """
 
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Literal
 
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from pareconv.models.sessions import session_runner
+from pareconv.models.timing import Runner
+
 Runtime = Literal["onnxruntime", "torch"]
-Runner = Callable[[], object]
 Value = Tensor | Sequence[Tensor]  # several where a block takes the parts of one that was split
 
 
@@ -28,8 +29,8 @@ def runner(runtime: Runtime, network: nn.Module, value: Value, threads: int) -> 
     network.eval()
     if runtime == "torch":
         return _torch_runner(network, value)
-    value = _on_cpu(value)
-    return _session_runner(_onnx(copy.deepcopy(network).cpu(), value), value, threads)
+    inputs = [each.numpy(force=True) for each in tensors(value)]
+    return session_runner(onnx_model(network, value), inputs, threads)
 
 
 @contextmanager
@@ -50,6 +51,7 @@ def versions(runtime: Runtime) -> dict[str, str]:
 
 
 def tensors(value: Value) -> Sequence[Tensor]:
+    """The parts of a value, or the one that it is."""
     return [value] if isinstance(value, Tensor) else value
 
 
@@ -71,22 +73,11 @@ def _torch_runner(network: nn.Module, value: Value) -> Runner:
     return run
 
 
-def _session_runner(model: bytes, value: Value, threads: int) -> Runner:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    feeds: Mapping[str, object] = {
-        name: part.numpy() for name, part in zip(names, tensors(value), strict=True)
-    }
-    return lambda: session.run(None, feeds)
-
-
-def _onnx(network: nn.Module, value: Value) -> bytes:
-    file = io.BytesIO()
+def onnx_model(network: nn.Module, value: Value) -> bytes:
+    """The network in eval mode as an ONNX model that takes inputs of the shapes of `value`."""
+    network, file = copy.deepcopy(network).cpu().eval(), io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of every Python branch, and of its own age
         # The newer exporter takes fifty times as long, for a graph that runs alike.
-        torch.onnx.export(network, (value,), file, dynamo=False, verbose=False)  # type: ignore[arg-type]  # the older one takes a buffer
+        torch.onnx.export(network, (_on_cpu(value),), file, dynamo=False, verbose=False)  # type: ignore[arg-type]  # the older one takes a buffer
     return file.getvalue()

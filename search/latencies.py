@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Self, cast
 
 from torch import fx
 
-from pareconv.models.latency import Conditions, Measured, Part, measure, parts
+from pareconv.models.bundling import write_bundle
+from pareconv.models.latency import Conditions, Part, measure, parts
 from pareconv.models.plan import KEEP, Option
 from pareconv.models.space import Space
+from pareconv.models.timing import Measured
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
 from pareconv.search.spec import JobSpec
@@ -64,7 +67,7 @@ def timed(
 
     Raises InvalidSpec where a table from elsewhere lacks some.
     """
-    wanted = _parts(space, network, shape, known)
+    wanted = _parts(space, network, shape, known.conditions)
     missing = [part for part in wanted if part.key not in known.by_key]
     if missing and known.is_elsewhere:
         raise InvalidSpec(
@@ -78,23 +81,49 @@ def timed(
     return Timed(_with_latencies(space, wanted, by_key), [asdict(each) for each in new])
 
 
+def bundle(
+    spec: JobSpec,
+    space: Space,
+    network: fx.GraphModule,
+    shape: tuple[int, int, int, int],
+    path: Path,
+) -> int:
+    """Write all that has to be timed for the job to `path`; how many parts that is.
+
+    Raises InvalidSpec where no latency is asked for, or one of a runtime that runs no files.
+    """
+    asked = spec.latency
+    if asked is None or asked.runtime != "onnxruntime":
+        raise InvalidSpec(
+            "budget.latency.runtime",
+            "a bundle is of ONNX files: give a latency whose runtime is onnxruntime",
+        )
+    conditions = Conditions(asked.runtime, asked.batch, asked.threads)
+    wanted = _parts(space, network, shape, conditions)
+    write_bundle(path, network, shape, wanted, conditions)
+    return len({part.key for part in wanted})
+
+
 def timed_if_known(
     space: Space, network: fx.GraphModule, shape: tuple[int, int, int, int], known: Known
 ) -> Space:
     """The space as it is where something would have to be measured."""
-    wanted = _parts(space, network, shape, known)
+    wanted = _parts(space, network, shape, known.conditions)
     is_known = all(part.key in known.by_key for part in wanted)
     return _with_latencies(space, wanted, known.by_key) if is_known else space
 
 
 def _parts(
-    space: Space, network: fx.GraphModule, shape: tuple[int, int, int, int], known: Known
+    space: Space,
+    network: fx.GraphModule,
+    shape: tuple[int, int, int, int],
+    conditions: Conditions,
 ) -> list[Part]:
     wanted = {
         block: [option for option in space.table.changes[block.name] if option != KEEP]
         for block in space.blocks
     }
-    return parts(network, shape, wanted, known.conditions)
+    return parts(network, shape, wanted, conditions)
 
 
 def _with_latencies(space: Space, wanted: Iterable[Part], by_key: dict[str, Measured]) -> Space:

@@ -21,6 +21,7 @@ from pareconv.search.distillation.registry import METHODS
 from pareconv.search.evaluation import evaluate
 from pareconv.search.finishing import Tried, finish
 from pareconv.search.inspection import inspect
+from pareconv.search.latencies import bundle
 from pareconv.search.library import LibraryBuilder
 from pareconv.search.profiling import profile
 from pareconv.search.references import References
@@ -52,6 +53,13 @@ def _catalog(_payload: Json, _emit: Emit) -> Json:
 def _inspect(payload: Json, _emit: Emit) -> Json:
     with References(Settings()) as references:
         return inspect(JobSpec.model_validate(payload["spec"]), references).to_json()
+
+
+def _bundle(payload: Json, _emit: Emit) -> Json:
+    with References(Settings()) as references:
+        found = inspect(JobSpec.model_validate(payload["spec"]), references)
+    parts = bundle(found.spec, found.space, found.network, found.shape, Path(payload["path"]))
+    return {"parts": parts}
 
 
 def _check_teacher(payload: Json, _emit: Emit) -> Json:
@@ -148,6 +156,7 @@ def _files() -> FileStore:
 TASKS: dict[str, Callable[[Json, Emit], Json]] = {
     "catalog": _catalog,
     "inspect": _inspect,
+    "bundle": _bundle,
     "check_teacher": _check_teacher,
     "check_dataset": _check_dataset,
     "profile": _profile,

@@ -179,6 +179,26 @@ class Client:
         answer: Json = self._request("GET", path, params=query, timeout=_patient()).json()
         return answer
 
+    def bundle(self, spec: Json, path: Path) -> Path:
+        """Save what a job of this spec would have timed, to be timed on another device."""
+        limits = _patient()
+        with self._stream("/latencies/bundles", "POST", json=spec, timeout=limits) as response:
+            partial = path.with_name(f"{path.name}.part")
+            try:
+                _save(response, partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        return path
+
+    def add_latencies(self, table: Json) -> Json:
+        """Keep what was measured on a device; the answer's `reference` names it in a spec."""
+        return self._post("/latencies", json=table)
+
+    def latencies(self, *, limit: int | None = None, cursor: str | None = None) -> Json:
+        """One page of latency tables, newest first."""
+        return self._get("/latencies", limit=limit, cursor=cursor)
+
     def delete_library(self, library: str) -> None:
         self._request("DELETE", _path("libraries", library))
 
@@ -241,9 +261,9 @@ class Client:
         return _accepted(response)
 
     @contextmanager
-    def _stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
+    def _stream(self, path: str, method: str = "GET", **options: Any) -> Iterator[httpx.Response]:
         try:
-            with self._http.stream("GET", path, **options) as response:
+            with self._http.stream(method, path, **options) as response:
                 if not response.is_success:
                     response.read()
                 yield _accepted(response)

@@ -13,6 +13,7 @@ class InspectedTeacher(BaseModel):
     flops: int
     adds: int
     params: int
+    latency_ms: float | None = Field(None, description="where that is a budget and was measured")
     preparation: Preparation = Field(
         description="what it needs before it can teach: none, fine-tuning where its head is of "
         "other classes than the data, training where it has no weights"
@@ -27,6 +28,7 @@ class InspectedOption(BaseModel):
     flops: int
     adds: int
     params: int
+    latency_ms: float | None = None
 
 
 class InspectedBlock(BaseModel):
@@ -51,14 +53,25 @@ class Range(BaseModel):
     greatest: int
 
 
+class LatencyRange(BaseModel):
+    """The same in milliseconds."""
+
+    least: float
+    greatest: float
+
+
 class Reachable(BaseModel):
+    """A latency is there once it was measured, which a job does and an inspection does not."""
+
     flops: Range
     params: Range
+    latency_ms: LatencyRange | None = None
 
 
 class AbsoluteBudget(BaseModel):
     flops: int | None
     params: int | None
+    latency_ms: float | None
 
 
 class ImageCounts(BaseModel):
@@ -85,7 +98,7 @@ _EXAMPLE: dict[str, Any] = {
         }
     ],
     "left_out": [{"name": "conv1", "reason": "the first convolution has 3 input channels"}],
-    "budget": {"flops": 6250000, "params": None},
+    "budget": {"flops": 6250000, "params": None, "latency_ms": None},
     "reachable": {
         "flops": {"least": 1900000, "greatest": 12500000},
         "params": {"least": 11000, "greatest": 78042},

@@ -13,6 +13,7 @@ TAGS = [
         "name": "libraries",
         "description": "What was distilled block by block, and what it predicts.",
     },
+    {"name": "latencies", "description": "How long parts of networks take on a device."},
     {"name": "uploads", "description": "Model files and data sets that jobs refer to."},
     {"name": "catalog", "description": "What can be asked for, and what a job would find."},
     {"name": "server", "description": "Whether it lives, is ready, and which version it is."},

@@ -15,6 +15,7 @@ MEMORY_BYTES = 6 * 1024**3
 _SECONDS = {
     "catalog": 180.0,
     "inspect": 300.0,
+    "bundle": 600.0,
     "check_teacher": 300.0,
     "check_dataset": 600.0,
 }
@@ -58,6 +59,10 @@ class Tasks:
     def inspect(self, spec: JobSpec) -> Result:
         """What a job with this spec would find; InvalidSpec when it cannot work."""
         return self._call("inspect", {"spec": spec.to_json()})
+
+    def bundle(self, spec: JobSpec, path: Path) -> Result:
+        """Write what has to be timed for a job with this spec to `path`; how many `parts`."""
+        return self._call("bundle", {"spec": spec.to_json(), "path": str(path)})
 
     def check(self, kind: Kind, path: Path) -> Result:
         """What is in an uploaded file."""

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("models", "storage", "search", "service")
 TORCH_FREE = {
+    "pareconv.models.bundle",
     "pareconv.models.cost_table",
     "pareconv.models.errors",
     "pareconv.models.plan",

@@ -2,7 +2,15 @@
 
 import typer
 
-from pareconv.service.cli import doctor, jobs, libraries, serving, submission, watching
+from pareconv.service.cli import (
+    doctor,
+    jobs,
+    libraries,
+    measuring,
+    serving,
+    submission,
+    watching,
+)
 from pareconv.service.cli.connection import DEFAULT_SERVER, GlobalServer
 from pareconv.service.cli.failures import EPILOG, Commands
 
@@ -26,6 +34,7 @@ def _every_command(context: typer.Context, server: GlobalServer = DEFAULT_SERVER
 _COMMANDS = (
     ("Jobs", submission.submit),
     ("Jobs", submission.inspect),
+    ("Jobs", submission.bundle),
     ("Jobs", jobs.jobs),
     ("Jobs", watching.watch),
     ("Jobs", jobs.front),
@@ -35,6 +44,7 @@ _COMMANDS = (
     ("This machine", serving.serve),
     ("This machine", serving.worker),
     ("This machine", serving.demo),
+    ("This machine", measuring.measure),
     ("This machine", doctor.doctor),
 )
 

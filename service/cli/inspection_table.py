@@ -71,3 +71,7 @@ def _reach(inspection: Json) -> Iterator[str]:
         reach, limit = inspection["reachable"][name], inspection["budget"][name]
         wanted = "" if limit is None else f"; the budget is {count(limit)}"
         yield f"{title} within reach: {count(reach['least'])} to {count(reach['greatest'])}{wanted}"
+    if reach := inspection["reachable"]["latency_ms"]:
+        limit = inspection["budget"]["latency_ms"]
+        wanted = "" if limit is None else f"; the budget is {limit:.2f} ms"
+        yield f"Latency within reach: {reach['least']:.2f} to {reach['greatest']:.2f} ms{wanted}"

@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.client import Client, OnBytes
 from pareconv.service.client_errors import ProblemError
 
 Json = dict[str, Any]
+Answer = TypeVar("Answer")
 
 # field of the spec: option, what is a reference already
 _REFERENCES = {
@@ -27,7 +28,7 @@ _OUT_OF_REACH = re.compile(
 )
 
 
-def send(client: Client, spec: Json, post: Callable[[Json], Json]) -> Json:
+def send(client: Client, spec: Json, post: Callable[[Json], Answer]) -> Answer:
     """`post(spec)`, its paths as `file:<path>`, or uploaded where the server cannot get at them.
 
     Raises BadInput for a path that is not there and a folder that cannot be uploaded, and the

@@ -89,6 +89,34 @@ class SpecOptions:
         str | None,
         _option("--budget-params", panel=_BUDGET, help="Parameters, or a share such as 50%."),
     ] = None
+    budget_latency: Annotated[
+        str | None,
+        _option("--budget-latency", panel=_BUDGET, help="Milliseconds, or a share such as 60%."),
+    ] = None
+    latency_runtime: Annotated[
+        str | None,
+        _option(
+            "--latency-runtime",
+            panel=_BUDGET,
+            metavar="onnxruntime|torch",
+            help="What runs the student.",
+        ),
+    ] = None
+    latency_batch: Annotated[
+        int | None, _option("--latency-batch", panel=_BUDGET, help="Images at once.")
+    ] = None
+    latency_threads: Annotated[
+        int | None, _option("--latency-threads", panel=_BUDGET, help="Threads of the CPU.")
+    ] = None
+    latency_table: Annotated[
+        str | None,
+        _option(
+            "--latency-table",
+            panel=_BUDGET,
+            metavar="latency:ID",
+            help="A table that `pareconv measure` brought from the device.",
+        ),
+    ] = None
     trials: Annotated[int | None, _option("--trials", panel=_SEARCH, help="Candidates to try.")] = (
         None
     )
@@ -165,6 +193,13 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _milliseconds(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _names_or_auto(text: str) -> list[str] | str:
     return text if text == "auto" else _names(text)
 
@@ -181,6 +216,11 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("augment", "dataset.augment", _same),
     ("budget_flops", "budget.flops", _number_or_text),
     ("budget_params", "budget.params", _number_or_text),
+    ("budget_latency", "budget.latency.ms", _milliseconds),
+    ("latency_runtime", "budget.latency.runtime", _same),
+    ("latency_batch", "budget.latency.batch", _same),
+    ("latency_threads", "budget.latency.threads", _same),
+    ("latency_table", "budget.latency.table", _same),
     ("trials", "search.trials", _same),
     ("operators", "search.operators", _names_or_auto),
     ("granularity", "search.granularity", _same),

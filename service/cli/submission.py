@@ -1,5 +1,6 @@
 """Submitting: from the options of a command to a job, or to an inspection without one."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from pareconv.service.cli.local_files import send
 from pareconv.service.cli.spec_options import SpecOptions, with_spec_options
 from pareconv.service.cli.watching import follow
 
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
@@ -43,6 +45,22 @@ def submit(
             )
         if watch:
             follow(client, job["id"], as_json=as_json)
+
+
+@with_spec_options
+def bundle(
+    options: SpecOptions,
+    *,
+    output: Output = Path("bundle.zip"),
+    server: Server = SAME_AS_GLOBAL,
+) -> None:
+    """Save what a job would have timed, to be timed on another device.
+
+    Example: pareconv bundle --teacher cifar_resnet8 --data digits --budget-latency 60%
+    """
+    with connect(server) as client:
+        path = send(client, options.to_spec(), lambda spec: client.bundle(spec, output))
+    typer.echo(f"{path}: run `pareconv measure {path.name}` on the device")
 
 
 @with_spec_options

@@ -7,11 +7,12 @@ import torch
 from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.registry import OPERATORS, options
 from pareconv.models.graph import canonical
-from pareconv.models.latency import Conditions, compare, measure, parts, take_turns
+from pareconv.models.latency import Conditions, compare, measure, parts
 from pareconv.models.plan import KEEP, Option
 from pareconv.models.rewriting import refusals
 from pareconv.models.runtimes import runner, threads_of_torch
 from pareconv.models.teachers.architectures import architecture
+from pareconv.models.timing import take_turns
 
 SHAPE = (1, 3, 16, 16)
 HALF, QUARTER = Option.of("svd", ratio=0.5), Option.of("svd", ratio=0.25)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pareconv.models.latency import Measured
+from pareconv.models.timing import Measured
 from pareconv.search import latencies as module
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.inspection import inspect

@@ -1,0 +1,102 @@
+"""Routes of latencies: bundles of what is to be timed elsewhere, and the tables that come back."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Response
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from pareconv.search.spec import JobSpec
+from pareconv.service.dependencies import (
+    Cursor,
+    InjectedStores,
+    InjectedTasks,
+    Limit,
+    require_json,
+)
+from pareconv.service.latency_view import (
+    LatencyTableView,
+    LatencyTableWithEntries,
+    NewLatencyTable,
+)
+from pareconv.service.pages import Page
+from pareconv.service.problems import documented
+from pareconv.service.routes.jobs import SPEC_EXAMPLE
+
+router = APIRouter(prefix="/latencies", tags=["latencies"])
+
+_LATENCY = {"latency": {"ms": "60%", "runtime": "onnxruntime", "batch": 1, "threads": 1}}
+TimedSpec = Annotated[JobSpec, Body(examples=[SPEC_EXAMPLE | {"budget": _LATENCY}])]
+
+
+@router.post(
+    "/bundles",
+    summary="Bundle what a spec needs timed",
+    dependencies=[Depends(require_json)],
+    response_class=FileResponse,
+    responses=documented(400, 413, 415, 503, 504)
+    | {200: {"content": {"application/zip": {}}, "description": "a zip of ONNX files"}},
+)
+def make_bundle(spec: TimedSpec, tasks: InjectedTasks) -> FileResponse:
+    """The teacher and every option of every block as ONNX files, in one zip.
+
+    `pareconv measure` times it on the device that counts and brings the table to `POST /latencies`.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
+        path = Path(file.name)
+    try:
+        tasks.bundle(spec, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return FileResponse(
+        path,
+        media_type="application/zip",
+        filename="bundle.zip",
+        background=BackgroundTask(path.unlink, missing_ok=True),
+    )
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Bring a latency table",
+    dependencies=[Depends(require_json)],
+    responses=documented(400, 413, 415),
+)
+def add_table(
+    table: NewLatencyTable, stores: InjectedStores, response: Response
+) -> LatencyTableView:
+    """Keep what was measured. Of the same device, conditions and versions there is one table: what
+    it lacks is added, what it has stays.
+    """
+    found = stores.latencies.open(**table.subject)
+    stores.latencies.put(found.id, [each.to_latency() for each in table.entries])
+    response.headers["location"] = f"/latencies/{found.id}"
+    return LatencyTableView.of(stores.latencies.get(found.id))
+
+
+@router.get("", summary="List the latency tables, newest first")
+def list_tables(
+    stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
+) -> Page[LatencyTableView]:
+    found, following = stores.latencies.page(limit, cursor)
+    return Page(items=[LatencyTableView.of(each) for each in found], next=following)
+
+
+@router.get("/{id}", summary="Show a latency table", responses=documented(404))
+def show_table(id: str, stores: InjectedStores) -> LatencyTableWithEntries:
+    """The table with every latency in it."""
+    return LatencyTableWithEntries.with_entries(
+        stores.latencies.get(id), stores.latencies.latencies(id)
+    )
+
+
+@router.delete(
+    "/{id}", status_code=204, summary="Delete a latency table", responses=documented(404)
+)
+def delete_table(id: str, stores: InjectedStores) -> None:
+    """Forget a table. What a later job needs of it is measured again."""
+    stores.latencies.delete(id)
