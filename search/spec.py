@@ -212,6 +212,13 @@ class Budget(Spec):
         return self
 
 
+def distinct(formats: list[Format]) -> list[Format]:
+    """The formats as they are; ValueError where one is there twice."""
+    if len(set(formats)) < len(formats):
+        raise ValueError(f"{formats} names a format twice; name each once")
+    return formats
+
+
 def limit_of(limit: int | str, whole: int) -> int:
     """The absolute limit: `limit` itself or its share of `whole`; ValueError if it is neither."""
     if isinstance(limit, int):
@@ -386,9 +393,7 @@ class Finish(Distill):
     @field_validator("formats")
     @classmethod
     def _distinct(cls, formats: list[Format]) -> list[Format]:
-        if len(set(formats)) < len(formats):
-            raise ValueError(f"{formats} names a format twice; name each once")
-        return formats
+        return distinct(formats)
 
 
 class JobSpec(Spec):

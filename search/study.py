@@ -16,6 +16,7 @@ from pareconv.search.proposals import Problem, Proposer, uniform_plans
 from pareconv.search.run import Profiled, Run
 from pareconv.search.rungs import Rung, best_rungs
 from pareconv.search.seeding import solver_plans
+from pareconv.search.stretch import Stretch
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.job_states import Stage
@@ -58,6 +59,7 @@ class Study:
         # The whole space, which stays as it is: what a library scored may change meanwhile.
         self._problem = problem_of(profiled, None)
         self._proposer = Proposer(*self._searched())
+        self._stretch = Stretch.of(profiled.spec.search, run.job.extension)
         self._uncontested: set[int] = set()  # could not be evaluated again
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
         self._mirror = Mirror(database_url, name, self._problem)
@@ -102,12 +104,16 @@ class Study:
         candidates = self._candidates()
         self._mirror.sync(candidates)
         ended = {Plan.from_json(each.plan) for each in candidates if each.finished_at}
-        self._run.advance(Stage.SEARCH, len(ended) / self._problem.trials)
+        done = len(self._stretch.new(ended, candidates)) / self._stretch.trials
+        self._run.advance(Stage.SEARCH, done)
 
     def _is_in_time(self) -> bool:
         """Counts the time that candidates took, so that an interruption does not start it anew."""
-        limit = self._profiled.spec.search.time_limit_s
-        return limit is None or sum(map(_seconds, self._candidates())) < limit
+        stretch, candidates = self._stretch, self._candidates()
+        if stretch.time_limit_s is None:
+            return True
+        again = sum(each.seconds or 0 for each in stretch.before(candidates)) - stretch.seconds
+        return again + sum(map(_seconds, stretch.since(candidates))) < stretch.time_limit_s
 
     def _next(self) -> tuple[Plan, int | None] | None:
         """The next plan and the candidate that it repeats; None when there are enough."""
@@ -115,9 +121,10 @@ class Study:
         if repeated := _to_repeat(candidates):
             return Plan.from_json(repeated.plan), repeated.number
         tried = {Plan.from_json(candidate.plan) for candidate in candidates}
-        if any(each.evaluations > 1 for each in candidates):
+        if self._stretch.is_averaging(candidates):
             return None  # the front was evaluated again: with other accuracies it is another
-        if len(tried) >= self._problem.trials or self._stands_still(candidates):
+        is_enough = len(self._stretch.new(tried, candidates)) >= self._stretch.trials
+        if is_enough or self._stands_still(candidates):
             return None
         # Counting plans, not candidates: an interruption must not change what comes next.
         plan = self._proposer.propose(len(tried), tried)
@@ -128,12 +135,14 @@ class Study:
         return plan, None
 
     def _stands_still(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether the newest member of the front is older than the patience allows."""
+        """Whether the newest member of the front is older than the patience allows. In an extension
+        it has new patience.
+        """
         patience = self._profiled.spec.search.patience
         front = self._run.stores.candidates.front(self._run.job.id, cost=self._problem.objective)
         if patience is None or not front:
             return False
-        newest = max(member.number for member in front)
+        newest = max(self._stretch.candidates - 1, *(member.number for member in front))
         later = {Plan.from_json(each.plan) for each in candidates if each.number > newest}
         if len(later) < patience:
             return False

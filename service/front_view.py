@@ -15,6 +15,32 @@ from pareconv.storage.jobs import Job, JobStatus
 
 _CONVENTION = "one multiply-add is 1 (fvcore)"
 
+_POINT: dict[str, Any] = {
+    "trial": 7,
+    "accuracy": 0.929,
+    "accuracy_stderr": 0.004,
+    "evaluations": 1,
+    "predicted": 0.12,
+    "flops": 20301000,
+    "flops_ratio": 0.496,
+    "adds": 0,
+    "params": 151000,
+    "params_ratio": 0.56,
+    "latency_ms": None,
+    "plan": {"layer1.0": "svd(ratio=0.5)"},
+    "finalist": True,
+    "finish_accuracy": 0.934,
+    "test_accuracy": 0.871,
+    "artifacts": [
+        {
+            "format": "onnx",
+            "bytes": 620000,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "href": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students/7/onnx",
+        }
+    ],
+}
+
 
 class ArtifactView(BaseModel):
     """A file that a student was exported to."""
@@ -35,7 +61,9 @@ class ArtifactView(BaseModel):
 
 
 class Point(BaseModel):
-    """A candidate that no other one dominates. Ratios are of the teacher's cost."""
+    """A candidate of the front, or a finished one. Ratios are of the teacher's cost."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _POINT})
 
     trial: int
     accuracy: float = Field(description="after brief training, on the validation split")
@@ -78,33 +106,7 @@ _EXAMPLE: dict[str, Any] = {
         "params": 269722,
         "latency_ms": None,
     },
-    "points": [
-        {
-            "trial": 7,
-            "accuracy": 0.929,
-            "accuracy_stderr": 0.004,
-            "evaluations": 1,
-            "predicted": 0.12,
-            "flops": 20301000,
-            "flops_ratio": 0.496,
-            "adds": 0,
-            "params": 151000,
-            "params_ratio": 0.56,
-            "latency_ms": None,
-            "plan": {"layer1.0": "svd(ratio=0.5)"},
-            "finalist": True,
-            "finish_accuracy": 0.934,
-            "test_accuracy": 0.871,
-            "artifacts": [
-                {
-                    "format": "onnx",
-                    "bytes": 620000,
-                    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                    "href": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students/7/onnx",
-                }
-            ],
-        }
-    ],
+    "points": [_POINT],
 }
 
 
@@ -125,8 +127,6 @@ class ParetoView(BaseModel):
 
 def front_view(job: Job, stores: Stores, *, cost: Cost) -> ParetoView:
     """The front over that cost, with the files of its finalists."""
-    teacher = TeacherView.from_profile(job.profile)
-    artifacts = stores.artifacts.of_job(job.id)
     return ParetoView(
         job=job.id,
         status=job.status,
@@ -134,12 +134,14 @@ def front_view(job: Job, stores: Stores, *, cost: Cost) -> ParetoView:
         trials_completed=stores.candidates.counts(job.id)[CandidateState.COMPLETE],
         flops_convention=_CONVENTION,
         budget=_budget(job),
-        teacher=teacher,
-        points=[
-            _point(each, teacher, [a for a in artifacts if a.number == each.number])
-            for each in stores.candidates.front(job.id, cost=cost)
-        ],
+        teacher=TeacherView.from_profile(job.profile),
+        points=_points(job, stores, stores.candidates.front(job.id, cost=cost)),
     )
+
+
+def students_view(job: Job, stores: Stores) -> list[Point]:
+    """Every finished candidate with its files, by number, on the front or not."""
+    return _points(job, stores, stores.candidates.finalists(job.id))
 
 
 def front_tag(job: Job, stores: Stores, *, cost: Cost) -> str:
@@ -158,6 +160,15 @@ def front_tag(job: Job, stores: Stores, *, cost: Cost) -> str:
 
 def _budget(job: Job) -> BudgetView:
     return BudgetView() if job.profile is None else BudgetView(**job.profile["budget"])
+
+
+def _points(job: Job, stores: Stores, candidates: list[Candidate]) -> list[Point]:
+    teacher = TeacherView.from_profile(job.profile)
+    artifacts = stores.artifacts.of_job(job.id)
+    return [
+        _point(each, teacher, [a for a in artifacts if a.number == each.number])
+        for each in candidates
+    ]
 
 
 def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Artifact]) -> Point:

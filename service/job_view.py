@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pareconv.service.more import ExtensionView
 from pareconv.service.stores import Stores
 from pareconv.service.teacher_view import TeacherView
 from pareconv.storage.candidates import Candidate
@@ -35,6 +36,7 @@ class Links(BaseModel):
     """Where more of a job is."""
 
     pareto: str
+    students: str
     trials: str
     events: str
     dashboard: str
@@ -44,6 +46,7 @@ class Links(BaseModel):
         base = f"/jobs/{job_id}"
         return cls(
             pareto=f"{base}/pareto",
+            students=f"{base}/students",
             trials=f"{base}/trials",
             events=f"{base}/events",
             dashboard="/dashboard",
@@ -72,6 +75,7 @@ _EXAMPLE: dict[str, Any] = {
     },
     "best": {"trial": 4, "accuracy": 0.972, "flops": 6100000, "params": 39000},
     "library": "1m3qk7t2c5x8v0b4n6d9f1h3ja",
+    "extension": None,
     "spec": {
         "teacher": {"architecture": "cifar_resnet8"},
         "dataset": {"source": "digits"},
@@ -79,6 +83,7 @@ _EXAMPLE: dict[str, Any] = {
     },
     "links": {
         "pareto": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/pareto",
+        "students": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students",
         "trials": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/trials",
         "events": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/events",
         "dashboard": "/dashboard",
@@ -98,13 +103,18 @@ class JobView(BaseModel):
     progress: float = Field(ge=0, le=1)
     eta_s: float | None = Field(description="seconds to go, while it runs and can be told")
     created_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = Field(
+        description="when a worker began; anew where more was asked of a job that had succeeded"
+    )
     finished_at: datetime | None
     error: dict[str, Any] | None = Field(description="the problem that a failed job ended with")
     counts: Counts
     teacher: TeacherView | None = Field(description="null until it is measured")
     best: Best | None = Field(description="null until a candidate is complete")
     library: str | None = Field(description="id of the library that it builds or draws on")
+    extension: ExtensionView | None = Field(
+        description="by how much its search was extended beyond the spec, the last time"
+    )
     spec: dict[str, Any] = Field(description="every `auto` resolved, once that is known")
     links: Links
 
@@ -128,6 +138,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
         teacher=TeacherView.from_profile(job.profile),
         best=_best(front),
         library=job.library_id,
+        extension=ExtensionView.of(job),
         spec=job.resolved or job.spec,
         links=Links.of(job.id),
     )

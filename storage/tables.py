@@ -114,6 +114,7 @@ class JobRow(Leased, Base):
     )
     claims: Mapped[int]
     candidates_version: Mapped[int]
+    extension: Mapped[Json | None]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
     request_hash: Mapped[str | None]
 
@@ -163,6 +164,7 @@ class CandidateRow(Base):
     finish_accuracy: Mapped[float | None]
     test_accuracy: Mapped[float | None]
     finish_compute: Mapped[float | None]
+    wanted: Mapped[Json | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

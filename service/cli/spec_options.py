@@ -161,12 +161,12 @@ def _number_or_text(text: str) -> int | str:
         return text
 
 
-def _names(text: str) -> list[str]:
+def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _names_or_auto(text: str) -> list[str] | str:
-    return text if text == "auto" else _names(text)
+    return text if text == "auto" else names(text)
 
 
 _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
@@ -187,7 +187,7 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("distill_epochs", "distill.epochs", _same),
     ("finish_epochs", "finish.epochs", _same),
     ("finalists", "finish.finalists", _same),
-    ("formats", "finish.formats", _names),
+    ("formats", "finish.formats", names),
     ("seed", "seed", _same),
     ("device", "device", _same),
 )
