@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pareconv.models.errors import ModelError
+from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.errors import JobFailed, SearchError, TaskDied
 from pareconv.search.run import Profiled, Run
+from pareconv.search.stretch import Stretch
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.job_states import Stage
 
@@ -16,42 +18,67 @@ class Finalists:
     def __init__(self, run: Run, profiled: Profiled) -> None:
         self._run = run
         self._profiled = profiled
+        self._drop = profiled.accuracy_drop
         self._failures: dict[int, str] = {}
 
     def finish(self) -> None:
-        """Finish the most accurate of the front, and whatever was asked for, also meanwhile.
+        """Finish the most accurate of the front, or those by which it is decided who is the least
+        costly within an accuracy drop; and whatever was asked for, also meanwhile.
 
-        JobFailed if there was a front and none of it could be.
+        JobFailed where none of the front could be finished.
         """
-        chosen = self._chosen()
-        done = sum(each.finalist for each in chosen)
         self._run.advance(Stage.FINISH, 0)
-        if self._waiting(chosen):
-            self._test_teacher()
-        while waiting := self._waiting(chosen):
-            self._finish(waiting[0], chosen, done, done + len(waiting))
+        done, failure = 0, None
+        while (candidate := self._chosen() or self._asked()) is not None:
+            if done == 0:
+                self._test_teacher()
+            self._finish(candidate, done)
             done += 1
-        if chosen and all(each.number in self._failures for each in chosen):
-            *_, last = self._failures.values()
-            raise JobFailed(f"no finalist could be finished; the last one: {last}")
+            if candidate.wanted is None:
+                failure = self._failures.get(candidate.number, failure)
+        finalists = self._run.stores.candidates.finalists(self._run.job.id)
+        if failure is not None and not finalists:
+            raise JobFailed(f"no finalist could be finished; the last one: {failure}")
+        if self._drop is not None:
+            self._tell_answer(self._drop, finalists)
         self._run.advance(Stage.FINISH, 1)
 
-    def _chosen(self) -> list[Candidate]:
+    def _chosen(self) -> Candidate | None:
+        """The next by the job's own choice."""
+        if self._drop is not None:
+            is_left = self._places_left() > 0
+            return self._drop.next(self._front(), self._failures) if is_left else None
+        return next((each for each in self._best() if self._is_open(each)), None)
+
+    def _asked(self) -> Candidate | None:
+        wanted = self._run.stores.candidates.wanted(self._run.job.id)
+        return next((each for each in wanted if self._is_open(each)), None)
+
+    def _is_open(self, candidate: Candidate) -> bool:
+        return not candidate.finalist and candidate.number not in self._failures
+
+    def _front(self) -> list[Candidate]:
         objective = self._profiled.spec.search.objectives[1]
-        front = self._run.stores.candidates.front(self._run.job.id, cost=objective)
-        best = sorted(front, key=lambda point: (-(point.accuracy or 0), point.flops))
+        return self._run.stores.candidates.front(self._run.job.id, cost=objective)
+
+    def _best(self) -> list[Candidate]:
+        best = sorted(self._front(), key=lambda point: (-(point.accuracy or 0), point.flops))
         return best[: self._profiled.spec.finish.finalists]
 
-    def _waiting(self, chosen: Sequence[Candidate]) -> list[Candidate]:
-        """What is still to be finished, as it is now: the chosen ones, then those asked for."""
-        candidates = self._run.stores.candidates.all(self._run.job.id)
-        asked = [each.number for each in candidates if each.wanted is not None]
-        numbers = dict.fromkeys([*(each.number for each in chosen), *asked])
-        return [
-            candidates[number]
-            for number in numbers
-            if not candidates[number].finalist and number not in self._failures
-        ]
+    def _places_left(self) -> int:
+        """How many more may be finished to find the answer; an extension has places of its own."""
+        spec = self._profiled.spec
+        before = Stretch.of(spec.search, self._run.job.extension).finalists
+        finished = len(self._run.stores.candidates.finalists(self._run.job.id)) - before
+        return spec.finish.finalists - finished - len(self._failures)
+
+    def _still_to_do(self) -> int:
+        """As far as can be told."""
+        if self._drop is not None:
+            own = max(0, self._places_left())
+        else:
+            own = sum(self._is_open(each) for each in self._best())
+        return max(1, own)
 
     def _test_teacher(self) -> None:
         profile = self._profiled.profile
@@ -60,17 +87,14 @@ class Finalists:
             measured = self._run.call("test_teacher", self._profiled.bench)
             self._run.update(profile=profile | {"teacher": teacher | measured})
 
-    def _finish(
-        self, candidate: Candidate, chosen: Sequence[Candidate], done: int, total: int
-    ) -> None:
-        """Finish a candidate, the next after `done` of `total`; the others that were chosen may
-        teach it.
-        """
+    def _finish(self, candidate: Candidate, done: int) -> None:
+        """Finish a candidate after `done` others; the most accurate of the front may teach it."""
+        total = done + self._still_to_do()
 
         def on_event(event: dict[str, Any]) -> None:
             self._run.advance(Stage.FINISH, (done + event["done"]) / total)
 
-        others = [_tried(other) for other in chosen if other.number != candidate.number]
+        others = [_tried(other) for other in self._best() if other.number != candidate.number]
         payload = _tried(candidate) | {"others": others, "asked": candidate.wanted or {}}
         try:
             result = self._call_twice(payload, on_event)
@@ -78,6 +102,15 @@ class Finalists:
             self._fail(candidate, str(error))
         else:
             self._keep(candidate, result)
+
+    def _tell_answer(self, drop: AccuracyDrop, finalists: Sequence[Candidate]) -> None:
+        found = drop.answer(finalists)
+        self._run.report(
+            "answer",
+            drop.told(finalists),
+            level="info" if found else "warning",
+            data={"trial": found and found.number, "least_accuracy": drop.least},
+        )
 
     def _call_twice(self, payload: dict[str, Any], on_event: Any) -> dict[str, Any]:
         """A process that dies may have been unlucky; one that dies twice was not."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.claim import Claim, LeaseLost
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
@@ -75,6 +76,12 @@ class Profiled:
 
     spec: JobSpec
     profile: dict[str, Any]
+
+    @property
+    def accuracy_drop(self) -> AccuracyDrop | None:
+        """What the job allows, where it does."""
+        accuracy, objective = self.profile["teacher"]["accuracy"], self.spec.search.objectives[1]
+        return AccuracyDrop.of(self.spec.accuracy_drop, accuracy, objective)
 
     @property
     def bench(self) -> dict[str, Any]:

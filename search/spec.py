@@ -189,7 +189,9 @@ class Dataset(Spec):
 
 
 class Budget(Spec):
-    """What a student may cost: a number is absolute, `"50%"` is of the teacher's. At least one."""
+    """What a student may cost: a number is absolute, `"50%"` is of the teacher's; and how much
+    accuracy it may lose. At least one.
+    """
 
     flops: StrictInt | str | None = Field(
         None,
@@ -197,6 +199,14 @@ class Budget(Spec):
         examples=["50%"],
     )
     params: StrictInt | str | None = Field(None, description="parameters", examples=[200_000])
+    accuracy_drop: float | None = Field(
+        None,
+        ge=0,
+        lt=100,
+        description="percent points of accuracy on validation: of the students that lose at most "
+        "so many against the teacher the one of the least cost (`search.objectives`) is wanted",
+        examples=[1.0],
+    )
 
     @field_validator("flops", "params")
     @classmethod
@@ -207,8 +217,10 @@ class Budget(Spec):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.flops is None and self.params is None:
-            raise ValueError('give at least one of flops, params, as in {"flops": "50%"}')
+        if self.flops is None and self.params is None and self.accuracy_drop is None:
+            raise ValueError(
+                'give at least one of flops, params, accuracy_drop, as in {"flops": "50%"}'
+            )
         return self
 
 
@@ -431,6 +443,11 @@ class JobSpec(Spec):
         if budget is None and info.data.get("plan", {}) is None:
             raise ValueError('give one, as in {"flops": "50%"}, or a plan')
         return budget
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """That of the budget, if it has one."""
+        return None if self.budget is None else self.budget.accuracy_drop
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -12,7 +12,7 @@ from pareconv.storage.candidates import Candidate
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """So many plans, in so much time, beyond what was there before it: that many `candidates`, and
-    the `evaluations` and `seconds` that these had taken.
+    the `evaluations` and `seconds` that these had taken, and how many were `finalists`.
     """
 
     trials: int
@@ -20,6 +20,7 @@ class Stretch:
     candidates: int = 0
     evaluations: int = 0
     seconds: float = 0.0
+    finalists: int = 0
 
     @classmethod
     def of(cls, search: Search, extension: dict[str, Any] | None) -> Self:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.service.job_view import Cost
+from pareconv.service.job_view import AnswerView, Cost, answer_of, answer_view, points_of
 from pareconv.service.stores import Stores
 from pareconv.service.teacher_view import TeacherView
 from pareconv.storage.artifacts import Artifact
@@ -31,6 +31,7 @@ _POINT: dict[str, Any] = {
     "finalist": True,
     "finish_accuracy": 0.934,
     "test_accuracy": 0.871,
+    "answer": False,
     "artifacts": [
         {
             "format": "onnx",
@@ -80,6 +81,7 @@ class Point(BaseModel):
     finalist: bool
     finish_accuracy: float | None = Field(description="of a finalist, on the validation split")
     test_accuracy: float | None = Field(description="of a finalist, measured once")
+    answer: bool = Field(description="whether it is the one that `budget.accuracy_drop` asks for")
     artifacts: list[ArtifactView]
 
 
@@ -89,6 +91,9 @@ class BudgetView(BaseModel):
     flops: int | None = None
     params: int | None = None
     latency_ms: float | None = None
+    accuracy_drop: float | None = Field(
+        None, description="percent points that a student may lose against the teacher"
+    )
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -97,7 +102,7 @@ _EXAMPLE: dict[str, Any] = {
     "objectives": ["accuracy", "flops"],
     "trials_completed": 31,
     "flops_convention": _CONVENTION,
-    "budget": {"flops": 20463936, "params": None, "latency_ms": None},
+    "budget": {"flops": 20463936, "params": None, "latency_ms": None, "accuracy_drop": None},
     "teacher": {
         "accuracy": 0.941,
         "test_accuracy": 0.878,
@@ -106,6 +111,7 @@ _EXAMPLE: dict[str, Any] = {
         "params": 269722,
         "latency_ms": None,
     },
+    "answer": None,
     "points": [_POINT],
 }
 
@@ -122,6 +128,9 @@ class ParetoView(BaseModel):
     flops_convention: str
     budget: BudgetView
     teacher: TeacherView | None
+    answer: AnswerView | None = Field(
+        description="who is within the accuracy drop; null where none is allowed"
+    )
     points: list[Point]
 
 
@@ -135,6 +144,7 @@ def front_view(job: Job, stores: Stores, *, cost: Cost) -> ParetoView:
         flops_convention=_CONVENTION,
         budget=_budget(job),
         teacher=TeacherView.from_profile(job.profile),
+        answer=answer_view(job, stores.candidates.finalists(job.id)),
         points=_points(job, stores, stores.candidates.front(job.id, cost=cost)),
     )
 
@@ -159,19 +169,32 @@ def front_tag(job: Job, stores: Stores, *, cost: Cost) -> str:
 
 
 def _budget(job: Job) -> BudgetView:
-    return BudgetView() if job.profile is None else BudgetView(**job.profile["budget"])
+    limits = {} if job.profile is None else job.profile["budget"]
+    return BudgetView(**limits, accuracy_drop=points_of(job))
 
 
 def _points(job: Job, stores: Stores, candidates: list[Candidate]) -> list[Point]:
     teacher = TeacherView.from_profile(job.profile)
     artifacts = stores.artifacts.of_job(job.id)
+    answer = answer_of(job, stores.candidates.finalists(job.id))
     return [
-        _point(each, teacher, [a for a in artifacts if a.number == each.number])
+        _point(
+            each,
+            teacher,
+            [a for a in artifacts if a.number == each.number],
+            is_answer=answer is not None and answer.number == each.number,
+        )
         for each in candidates
     ]
 
 
-def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Artifact]) -> Point:
+def _point(
+    candidate: Candidate,
+    teacher: TeacherView | None,
+    artifacts: list[Artifact],
+    *,
+    is_answer: bool,
+) -> Point:
     assert candidate.accuracy is not None
     cost = candidate.flops + candidate.adds
     return Point(
@@ -189,5 +212,6 @@ def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Ar
         finalist=candidate.finalist,
         finish_accuracy=candidate.finish_accuracy,
         test_accuracy=candidate.test_accuracy,
+        answer=is_answer,
         artifacts=[ArtifactView.of(each) for each in artifacts],
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import case, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pareconv.storage import leases, transitions
@@ -236,17 +236,18 @@ class JobStore:
     def extend(self, id: str, *, trials: int, time_limit_s: float | None = None) -> Job:
         """Queue a job that has succeeded, to search on: so many more trials, in so much more time.
 
-        Conflict unless it has succeeded. The extension keeps how many candidates there are, and
-        how many `evaluations` and `seconds` they took.
+        Conflict unless it has succeeded. The extension keeps how many candidates there are, how
+        many `evaluations` and `seconds` they took, and how many of them are `finalists`.
         """
         with self._database.session() as session:
             row = lock_job(session, id)
             transitions.again(row, self._database.now(session))
-            count, evaluations, seconds = session.execute(
+            count, evaluations, seconds, finalists = session.execute(
                 select(
                     func.count(),
                     func.coalesce(func.sum(CandidateRow.evaluations), 0),
                     func.coalesce(func.sum(CandidateRow.seconds), 0.0),
+                    func.count(case((CandidateRow.finalist, 1))),
                 ).where(CandidateRow.job_id == id)
             ).one()
             row.stage = Stage.SEARCH
@@ -256,6 +257,7 @@ class JobStore:
                 "candidates": count,
                 "evaluations": int(evaluations),
                 "seconds": seconds,
+                "finalists": finalists,
             }
             return Job.from_row(row)
 

@@ -25,7 +25,7 @@ def front_view(front: Json, *, server: str, full: bool = False) -> RenderableTyp
         parts.append(Text("No student inside the budget yet."))
     if full:
         parts += [Text(line) for point in front["points"] for line in _block_by_block(point)]
-    parts += [Text(line) for line in (*_finalists(front), *_files(front))]
+    parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
     parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
     return Group(*parts)
 
@@ -36,6 +36,8 @@ def _heading(front: Json) -> Text:
         for name, title in (("flops", "FLOPs"), ("params", "parameters"))
         if front["budget"][name] is not None
     ]
+    if (points := front["budget"]["accuracy_drop"]) is not None:
+        limits.append(f"an accuracy drop of {points:g}")
     budget = f", budget {' and '.join(limits)}" if limits else ""
     trials = front["trials_completed"]
     return Text(f"Job {front['job']}: {front['status']}, {trials} trials{budget}")
@@ -116,6 +118,11 @@ def _finalists(front: Json) -> Iterator[str]:
                 f"Finalist {point['trial']}: test accuracy {percent(point['test_accuracy'])}, "
                 f"the teacher's {teacher}, at {share} of its FLOPs"
             )
+
+
+def _answer(front: Json) -> Iterator[str]:
+    if front["answer"]:
+        yield f"Answer: {front['answer']['message']}"
 
 
 def _files(front: Json) -> Iterator[str]:

@@ -89,6 +89,15 @@ class SpecOptions:
         str | None,
         _option("--budget-params", panel=_BUDGET, help="Parameters, or a share such as 50%."),
     ] = None
+    accuracy_drop: Annotated[
+        float | None,
+        _option(
+            "--accuracy-drop",
+            panel=_BUDGET,
+            metavar="POINTS",
+            help="The least costly student that loses at most so many percent points.",
+        ),
+    ] = None
     trials: Annotated[int | None, _option("--trials", panel=_SEARCH, help="Candidates to try.")] = (
         None
     )
@@ -181,6 +190,7 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("augment", "dataset.augment", _same),
     ("budget_flops", "budget.flops", _number_or_text),
     ("budget_params", "budget.params", _number_or_text),
+    ("accuracy_drop", "budget.accuracy_drop", _same),
     ("trials", "search.trials", _same),
     ("operators", "search.operators", _names_or_auto),
     ("granularity", "search.granularity", _same),

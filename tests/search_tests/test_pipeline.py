@@ -61,6 +61,7 @@ class Outcome:
             self.job = stores.jobs.get(self.id)
             self.candidates = stores.candidates.all(self.id)
             self.artifacts = stores.artifacts.of_job(self.id)
+            self.events = stores.events.page(self.id)
             self.files = FileStore(settings.artifacts)
             stores.database.close()
             worker._stores.database.close()
@@ -223,6 +224,20 @@ def test_another_student_and_more_trials_of_a_finished_job(tmp_path):
     known = [(each.finish_compute, each.test_accuracy) for each in done.candidates[:2]]
     assert known == before
     assert files <= {(each.number, each.format) for each in done.artifacts}
+
+
+def test_the_smallest_student_within_an_accuracy_drop(tmp_path):
+    spec = SPEC | {"budget": {"accuracy_drop": 10}, "finish": SPEC["finish"] | {"finalists": 2}}
+    done = Outcome(tmp_path / "home", spec)
+    assert done.job.error is None
+    least = done.job.profile["teacher"]["accuracy"] - 0.1
+    finished = [each for each in done.candidates if each.finalist]
+    assert 1 <= len(finished) <= 2
+    within = [each for each in finished if each.finish_accuracy >= least]
+    answer = min(within, key=lambda each: each.flops)
+    (event,) = [event for event in done.events if event.type == "answer"]
+    assert event.data["trial"] == answer.number
+    assert answer.flops < done.job.profile["teacher"]["flops"]
 
 
 PLAN = {"layer1.0": "svd(ratio=0.5)", "layer3.0.conv1": "depthwise"}  # of either granularity

@@ -45,7 +45,7 @@ def test_a_submitted_job_is_queued_with_every_default_written_out(client, spec):
     assert job["name"] == spec["name"]
     assert job["counts"] == {"running": 0, "complete": 0, "stopped": 0, "failed": 0}
     assert job["teacher"] is job["best"] is job["error"] is job["eta_s"] is None
-    assert job["library"] is job["extension"] is None
+    assert job["library"] is job["extension"] is job["answer"] is None
     assert job["spec"]["search"]["trials"] == 60
     assert set(job["links"]) == {"pareto", "students", "trials", "events", "dashboard"}
     assert datetime.fromisoformat(job["created_at"]).tzinfo == UTC

@@ -386,11 +386,12 @@ def test_a_job_that_succeeded_is_extended_and_waits_again(jobs, database):
         candidates.complete(job.id, number, **MEASURED)
     again = {"accuracy": 0.8, "accuracy_stderr": 0.01, "evaluations": 3}
     candidates.reevaluate(job.id, 1, **again, compute=1.0, seconds=5.0)
+    candidates.finish(job.id, 0, finish_accuracy=0.9, test_accuracy=0.9, compute=1.0)
     extended = jobs.extend(job.id, trials=40)
     assert extended == jobs.get(job.id)
     assert (extended.status, extended.stage) == (JobStatus.QUEUED, Stage.SEARCH)
     assert (extended.progress, extended.started_at, extended.finished_at) == (0.0, None, None)
-    counted = {"candidates": 2, "evaluations": 4, "seconds": 30.0}
+    counted = {"candidates": 2, "evaluations": 4, "seconds": 30.0, "finalists": 1}
     assert extended.extension == EXTENDED | counted
 
 
@@ -400,7 +401,7 @@ def test_the_last_extension_is_kept(jobs):
     jobs.claim("worker", LONG)
     jobs.transition(job.id, JobStatus.SUCCEEDED)
     again = jobs.extend(job.id, trials=3, time_limit_s=2.5)
-    nothing = {"candidates": 0, "evaluations": 0, "seconds": 0}
+    nothing = {"candidates": 0, "evaluations": 0, "seconds": 0, "finalists": 0}
     assert again.extension == {"trials": 3, "time_limit_s": 2.5} | nothing
 
 
