@@ -33,7 +33,7 @@ def write_bundle(
 
         for group in groups(network, shape, wanted, conditions):
             kept = write(group.kept, group.value)
-            files = [write(each, group.value) for each in group.rebuilt]
+            files: list[str | None] = [write(each, group.value) for each in group.rebuilt]
             described.append(
                 {
                     "kept": kept,

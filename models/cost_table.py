@@ -13,6 +13,12 @@ from pareconv.models.plan import KEEP, Option, Plan
 
 Counted = Literal["flops", "params"]  # the same on every device
 Quantity = Literal[Counted, "latency_ms"]
+Objective = Literal[Counted, "latency"]  # a quantity by the name that people use
+
+
+def quantity_of(objective: Objective) -> Quantity:
+    """What is measured of a cost that is traded for accuracy."""
+    return "latency_ms" if objective == "latency" else objective
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pareconv.search.distillation.registry import BRIEF, method
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.latencies import Known, timed_if_known
 from pareconv.search.references import References
-from pareconv.search.resolving import device_of
+from pareconv.search.resolving import device_of, needs_no_teacher
 from pareconv.search.solver import Solver
 from pareconv.search.spec import JobSpec, Preparation, limit_of, milliseconds_of
 from pareconv.search.teachers import (
@@ -119,6 +119,7 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
             f"{data.image_size} pixels is too small for {known.name}, which needs at least "
             f"{known.min_size}; set dataset.image_size",
         )
+    _check_drop(spec)
     network, preparation = build_teacher(spec, known, len(data.classes), references)
     if known.file is not None:
         _check_file_fits(network, known, data)
@@ -179,6 +180,23 @@ def _check_classes(spec: JobSpec, data: Contents) -> None:
             "teacher.num_classes",
             f"{wanted} does not match the data, which has {len(data.classes)} classes "
             f"({', '.join(data.classes[:5])}, ...); leave it out to take the data's",
+        )
+
+
+def _check_drop(spec: JobSpec) -> None:
+    if spec.accuracy_drop is None:
+        return
+    if needs_no_teacher(spec):
+        raise InvalidSpec(
+            "budget.accuracy_drop",
+            f"{spec.accuracy_drop:g} points against a teacher that this job does not train; give "
+            "teacher.weights, or leave it out",
+        )
+    if spec.finish.finalists == 0:
+        raise InvalidSpec(
+            "finish.finalists",
+            "0 leaves open who is within budget.accuracy_drop, which finished students decide; "
+            "allow at least 1",
         )
 
 

@@ -96,7 +96,7 @@ class Mirror:
             if is_complete
             else None,
             user_attrs=_attributes(candidate),
-            constraints=self._problem.constraints(cost),
+            constraints=self._problem.constraints(cost, candidate.accuracy),
         )
         trial.datetime_start = _local(candidate.created_at)
         trial.datetime_complete = _local(candidate.finished_at or candidate.created_at)

@@ -19,8 +19,8 @@ _TRIES_PER_PLAN = 200
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched: the cost table, the budget (quantity -> limit), and what is traded for
-    accuracy.
+    """What is searched: the cost table, the budget (quantity -> limit), what is traded for
+    accuracy, and the least accuracy that is of use, where one is asked for.
     """
 
     table: CostTable
@@ -29,6 +29,7 @@ class Problem:
     sampler: str
     trials: int
     seed: int
+    least_accuracy: float | None = None
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -44,9 +45,12 @@ class Problem:
         """Quantity -> share by which `cost` is over the budget; at most 0 is within."""
         return {name: cost.quantity(name) / limit - 1 for name, limit in self.limits.items()}
 
-    def constraints(self, cost: Cost) -> dict[str, float]:
-        """The violations as Optuna takes them."""
-        return {str(name): excess for name, excess in self.violations(cost).items()}
+    def constraints(self, cost: Cost, accuracy: float | None = None) -> dict[str, float]:
+        """The violations as Optuna takes them, with what the accuracy lacks, as far as known."""
+        found = {str(name): excess for name, excess in self.violations(cost).items()}
+        if self.least_accuracy is not None and accuracy is not None:
+            found["accuracy"] = self.least_accuracy - accuracy
+        return found
 
     def fits(self, plan: Plan) -> bool:
         return all(excess <= 0 for excess in self.violations(self.table.cost(plan)).values())
@@ -74,6 +78,11 @@ class Proposer:
         self._study = optuna.create_study(directions=["maximize", "minimize"])
         self._first = first
 
+    @property
+    def limits(self) -> Mapping[Quantity, float]:
+        """The budget within which it proposes."""
+        return self._problem.limits
+
     def observe(self, plan: Plan, accuracy: float) -> None:
         """A complete candidate: what the next proposals learn from. One with an option that is not
         searched, which a library may have given up since, teaches nothing.
@@ -86,7 +95,7 @@ class Proposer:
                 params=self._problem.params_of(plan),
                 distributions=self._problem.distributions,
                 values=[accuracy, cost.quantity(self._problem.objective)],
-                constraints=self._problem.constraints(cost),
+                constraints=self._problem.constraints(cost, accuracy),
             )
         )
 

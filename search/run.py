@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pareconv.models.cost_table import quantity_of
+from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.claim import Claim, LeaseLost
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
@@ -75,6 +77,13 @@ class Profiled:
 
     spec: JobSpec
     profile: dict[str, Any]
+
+    @property
+    def accuracy_drop(self) -> AccuracyDrop | None:
+        """What the job allows, where it does."""
+        accuracy = self.profile["teacher"]["accuracy"]
+        quantity = quantity_of(self.spec.search.objectives[1])
+        return AccuracyDrop.of(self.spec.accuracy_drop, accuracy, quantity)
 
     @property
     def bench(self) -> dict[str, Any]:

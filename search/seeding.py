@@ -1,5 +1,6 @@
 """Seeding: the plans with which a search begins, from what the library predicts."""
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import zip_longest
 
@@ -18,8 +19,8 @@ def solver_plans(problem: Problem, solver: Solver) -> list[Plan]:
     Of a long search they take half at most, so that the sampler can correct what the sum of scores
     does not see.
     """
-    count = min(problem.trials, max(_LEAST, min(problem.trials // 2, _MOST)))
-    spread = _spread(problem, solver, count)
+    count = _count(problem)
+    spread = _spread(problem, solver, 2 + count // 2)
     if not spread:
         return []
     plans = [spread[0].plan]
@@ -28,9 +29,32 @@ def solver_plans(problem: Problem, solver: Solver) -> list[Plan]:
     return list(dict.fromkeys(plans))[:count]
 
 
-def _spread(problem: Problem, solver: Solver, count: int) -> list[Prediction]:
+def spread_plans(problem: Problem, solver: Solver) -> list[Plan]:
+    """Plans of the whole predicted front, from its middle on by halves: where the accuracy falls
+    too low is soon known, wherever that is.
+    """
+    count = _count(problem)
+    front = _spread(problem, solver, 2 + count)
+    return [front[place].plan for place in _by_halves(len(front))][:count]
+
+
+def _by_halves(length: int) -> Iterator[int]:
+    """Every place once: the middle, the middles of both halves, and so on."""
+    parts = deque([(0, length)])
+    while parts:
+        start, end = parts.popleft()
+        if start < end:
+            middle = (start + end) // 2
+            yield middle
+            parts += [(start, middle), (middle + 1, end)]
+
+
+def _count(problem: Problem) -> int:
+    return min(problem.trials, max(_LEAST, min(problem.trials // 2, _MOST)))
+
+
+def _spread(problem: Problem, solver: Solver, points: int) -> list[Prediction]:
     # The last is the least that can be reached, which is of use to nobody.
-    points = 2 + count // 2
     front = predicted_front(solver, problem.limits, along=problem.objective, points=points)
     return front[:-1] or front
 

@@ -16,12 +16,13 @@ from pydantic import (
     model_validator,
 )
 
+from pareconv.models.cost_table import Objective
+
 Auto = Literal["auto"]
 Triple = tuple[float, float, float]
 Format = Literal["pt2", "onnx", "safetensors"]
 Augment = Literal["none", "crop", "crop-flip"]
 Optimizer = Literal["muon", "sgd"]
-Objective = Literal["flops", "params", "latency"]
 Preparation = Literal["none", "fine-tuning", "training"]  # of a teacher, before it teaches
 ParameterValue = bool | int | float | str
 
@@ -234,7 +235,9 @@ class Latency(Spec):
 
 
 class Budget(Spec):
-    """What a student may cost: a number is absolute, `"50%"` is of the teacher's. At least one."""
+    """What a student may cost: a number is absolute, `"50%"` is of the teacher's; and how much
+    accuracy it may lose. At least one.
+    """
 
     flops: StrictInt | str | None = Field(
         None,
@@ -244,6 +247,14 @@ class Budget(Spec):
     params: StrictInt | str | None = Field(None, description="parameters", examples=[200_000])
     latency: Latency | None = Field(
         None, description="time on a device", examples=[{"ms": "60%", "runtime": "onnxruntime"}]
+    )
+    accuracy_drop: float | None = Field(
+        None,
+        ge=0,
+        lt=100,
+        description="percent points of accuracy on validation: of the students that lose at most "
+        "so many against the teacher the one of the least cost (`search.objectives`) is wanted",
+        examples=[1.0],
     )
 
     @field_validator("flops", "params")
@@ -255,9 +266,19 @@ class Budget(Spec):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if self.flops is None and self.params is None and self.latency is None:
-            raise ValueError('give at least one of flops, params, latency, as in {"flops": "50%"}')
+        asked = (self.flops, self.params, self.latency, self.accuracy_drop)
+        if all(limit is None for limit in asked):
+            raise ValueError(
+                'give at least one of flops, params, latency, accuracy_drop, as in {"flops": "50%"}'
+            )
         return self
+
+
+def distinct(formats: list[Format]) -> list[Format]:
+    """The formats as they are; ValueError where one is there twice."""
+    if len(set(formats)) < len(formats):
+        raise ValueError(f"{formats} names a format twice; name each once")
+    return formats
 
 
 def limit_of(limit: int | str, whole: int) -> int:
@@ -462,9 +483,7 @@ class Finish(Distill):
     @field_validator("formats")
     @classmethod
     def _distinct(cls, formats: list[Format]) -> list[Format]:
-        if len(set(formats)) < len(formats):
-            raise ValueError(f"{formats} names a format twice; name each once")
-        return formats
+        return distinct(formats)
 
 
 class JobSpec(Spec):
@@ -516,6 +535,11 @@ class JobSpec(Spec):
     def latency(self) -> Latency | None:
         """Where the latency of a student counts, if it does."""
         return None if self.budget is None else self.budget.latency
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """That of the budget, if it has one."""
+        return None if self.budget is None else self.budget.accuracy_drop
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -2,20 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from pareconv.models.cost_table import Cost, CostTable
+from pareconv.models.cost_table import Cost, CostTable, quantity_of
 from pareconv.models.errors import ModelError
 from pareconv.models.plan import Plan
 from pareconv.search.claim import CancelAsked, LeaseLost, ShuttingDown
+from pareconv.search.costs import cost_of
 from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, TaskDied, TaskFailed
 from pareconv.search.mirror import Mirror
 from pareconv.search.preparing import Prepared
 from pareconv.search.proposals import Problem, Proposer, uniform_plans
 from pareconv.search.run import Profiled, Run
 from pareconv.search.rungs import Rung, best_rungs
-from pareconv.search.seeding import solver_plans
+from pareconv.search.seeding import solver_plans, spread_plans
+from pareconv.search.stretch import Stretch
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.job_states import Stage
@@ -32,14 +34,15 @@ _MEASURED = (CandidateState.COMPLETE, CandidateState.STOPPED)
 
 def problem_of(profiled: Profiled, prepared: Prepared | None) -> Problem:
     """What the job searches: of a library's options those that it scored."""
-    search = profiled.spec.search
+    search, drop = profiled.spec.search, profiled.accuracy_drop
     return Problem(
         table=prepared.scored if prepared else CostTable.from_json(profiled.profile["table"]),
         limits={name: limit for name, limit in profiled.profile["budget"].items() if limit},
-        objective="latency_ms" if search.objectives[1] == "latency" else search.objectives[1],
+        objective=quantity_of(search.objectives[1]),
         sampler=search.sampler,
         trials=search.trials,
         seed=profiled.spec.seed,
+        least_accuracy=drop.least if drop else None,
     )
 
 
@@ -57,7 +60,10 @@ class Study:
         self._prepared = prepared
         # The whole space, which stays as it is: what a library scored may change meanwhile.
         self._problem = problem_of(profiled, None)
-        self._proposer = Proposer(*self._searched())
+        self._drop = profiled.accuracy_drop
+        self._space, self._first = self._searched()
+        self._proposer = Proposer(self._space, self._first)
+        self._stretch = Stretch.of(profiled.spec.search, run.job.extension)
         self._uncontested: set[int] = set()  # could not be evaluated again
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
         self._mirror = Mirror(database_url, name, self._problem)
@@ -85,6 +91,8 @@ class Study:
             return problem, []
         if self._prepared is None:
             return problem, uniform_plans(problem)
+        if self._drop is not None:
+            return problem, spread_plans(problem, self._prepared.solver)
         return problem, solver_plans(problem, self._prepared.solver)
 
     def _take_up(self) -> None:
@@ -92,22 +100,52 @@ class Study:
         candidates = self._run.stores.candidates
         for candidate in candidates.running(self._run.job.id):
             candidates.fail(self._run.job.id, candidate.number, _LEFT)
-        for candidate in self._candidates():
+        self._observe(self._candidates())
+        self._keep_up()
+
+    def _observe(self, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
             if candidate.state in _MEASURED and candidate.accuracy is not None:
                 self._proposer.observe(Plan.from_json(candidate.plan), candidate.accuracy)
-        self._keep_up()
+
+    def _tighten(self, candidates: Sequence[Candidate]) -> None:
+        """Where an accuracy drop is allowed, go on below the cost of whoever is known to be within.
+
+        It is a problem of its own: all that was observed is seen anew.
+        """
+        limit = None if self._drop is None else self._drop.limit(candidates)
+        if limit is None:
+            return
+        objective = self._problem.objective
+        limit = min(limit, self._space.limits.get(objective, limit))
+        if self._proposer.limits.get(objective) != limit:
+            problem = replace(self._space, limits={**self._space.limits, objective: limit})
+            self._proposer = Proposer(problem, self._first_within(problem))
+            self._observe(candidates)
+
+    def _first_within(self, problem: Problem) -> list[Plan]:
+        """Of the plans that come first those within the budget, and then the solver's best."""
+        plans = list(filter(problem.fits, self._first))
+        if self._first and self._prepared:
+            best = self._prepared.solver.best(problem.limits)
+            plans += [best.plan] if best else []
+        return plans
 
     def _keep_up(self) -> None:
         """Bring the mirror and the job's progress up to the candidates."""
         candidates = self._candidates()
         self._mirror.sync(candidates)
         ended = {Plan.from_json(each.plan) for each in candidates if each.finished_at}
-        self._run.advance(Stage.SEARCH, len(ended) / self._problem.trials)
+        done = len(self._stretch.new(ended, candidates)) / self._stretch.trials
+        self._run.advance(Stage.SEARCH, done)
 
     def _is_in_time(self) -> bool:
         """Counts the time that candidates took, so that an interruption does not start it anew."""
-        limit = self._profiled.spec.search.time_limit_s
-        return limit is None or sum(map(_seconds, self._candidates())) < limit
+        stretch, candidates = self._stretch, self._candidates()
+        if stretch.time_limit_s is None:
+            return True
+        again = sum(each.seconds or 0 for each in stretch.before(candidates)) - stretch.seconds
+        return again + sum(map(_seconds, stretch.since(candidates))) < stretch.time_limit_s
 
     def _next(self) -> tuple[Plan, int | None] | None:
         """The next plan and the candidate that it repeats; None when there are enough."""
@@ -115,25 +153,30 @@ class Study:
         if repeated := _to_repeat(candidates):
             return Plan.from_json(repeated.plan), repeated.number
         tried = {Plan.from_json(candidate.plan) for candidate in candidates}
-        if any(each.evaluations > 1 for each in candidates):
+        if self._stretch.is_averaging(candidates):
             return None  # the front was evaluated again: with other accuracies it is another
-        if len(tried) >= self._problem.trials or self._stands_still(candidates):
+        is_enough = len(self._stretch.new(tried, candidates)) >= self._stretch.trials
+        if is_enough or self._stands_still(candidates):
             return None
+        self._tighten(candidates)
         # Counting plans, not candidates: an interruption must not change what comes next.
         plan = self._proposer.propose(len(tried), tried)
         if plan is None:
-            message = f"no plan within the budget is left to try after {len(tried)}"
+            within = "below what is within the accuracy drop" if self._drop else "within the budget"
+            message = f"no plan {within} is left to try after {len(tried)}"
             self._run.report("exhausted", message, level="warning")
             return None
         return plan, None
 
     def _stands_still(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether the newest member of the front is older than the patience allows."""
+        """Whether the newest member of the front is older than the patience allows. In an extension
+        it has new patience.
+        """
         patience = self._profiled.spec.search.patience
         front = self._front()
         if patience is None or not front:
             return False
-        newest = max(member.number for member in front)
+        newest = max(self._stretch.candidates - 1, *(member.number for member in front))
         later = {Plan.from_json(each.plan) for each in candidates if each.number > newest}
         if len(later) < patience:
             return False
@@ -195,7 +238,7 @@ class Study:
         return best_rungs(
             [Rung.from_json(rung) for rung in each.rungs]
             for each in self._candidates()
-            if each.state in _MEASURED and _cost(each).quantity(self._problem.objective) <= most
+            if each.state in _MEASURED and cost_of(each).quantity(self._problem.objective) <= most
         )
 
     def _contested(self) -> Candidate | None:
@@ -275,7 +318,8 @@ class Study:
                 f"none of {len(reasons)} candidates could be trained; the last one: {reasons[-1]}"
             )
         limits = " and ".join(f"{limit:,} {name}" for name, limit in self._problem.limits.items())
-        return f"no plan was found within {limits}; raise one budget, or allow more time"
+        within = f" within {limits}" if limits else ""
+        return f"no plan was found{within}; raise one budget, or allow more time"
 
     def _front(self) -> list[Candidate]:
         cost = self._profiled.spec.search.objectives[1]
@@ -288,10 +332,6 @@ class Study:
 def _require_ours(is_ended_by_us: bool) -> None:
     if not is_ended_by_us:
         raise LeaseLost("another worker has the job and ended its running candidate")
-
-
-def _cost(candidate: Candidate) -> Cost:
-    return Cost(candidate.flops, candidate.params, candidate.adds, candidate.latency_ms)
 
 
 def _seconds(candidate: Candidate) -> float:

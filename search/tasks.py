@@ -137,7 +137,8 @@ def _evaluate(payload: Json, _emit: Emit) -> Json:
 
 def _finish(payload: Json, emit: Emit) -> Json:
     others = [Tried.from_json(other) for other in payload["others"]]
-    return finish(_bench(payload), Tried.from_json(payload), others, _files(), emit)
+    bench = _bench(payload).finishing_as(payload["asked"])
+    return finish(bench, Tried.from_json(payload), others, _files(), emit)
 
 
 def _test_teacher(payload: Json, _emit: Emit) -> Json:

@@ -1,8 +1,10 @@
 """The workbench: a teacher and its data on the device, ready to try plans on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -82,6 +84,11 @@ class Workbench:
     def ratio(self, network: nn.Module) -> float:
         """FLOPs of `network` over those of the teacher."""
         return self._flops(network) / self.teacher_flops
+
+    def finishing_as(self, asked: Mapping[str, Any]) -> "Workbench":
+        """The same bench, whose `finish` is in some fields as `asked`."""
+        finish = self.spec.finish.model_copy(update=dict(asked))
+        return replace(self, spec=self.spec.model_copy(update={"finish": finish}))
 
     def _flops(self, network: nn.Module) -> int:
         return count(network, 1, *self.train.images.shape[1:]).counted("flops")

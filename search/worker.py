@@ -75,7 +75,18 @@ class Worker:
             logger.exception("job %s: unexpected failure", job.id)
             self._end(job, JobStatus.FAILED, error=_problem(error))
         else:
-            self._end(job, JobStatus.SUCCEEDED)
+            self._succeed(job)
+
+    def _succeed(self, job: Job) -> None:
+        try:
+            is_done = self._stores.jobs.succeed(job.id, owner=self.owner)
+        except StorageError:
+            logger.exception("job %s: could not succeed", job.id)
+            return
+        if is_done:
+            self._tell(job, JobStatus.SUCCEEDED)
+        else:
+            logger.info("job %s: given back, as a student was asked for", job.id)
 
     def _end(self, job: Job, status: JobStatus, *, error: dict[str, object] | None = None) -> None:
         try:
@@ -83,9 +94,11 @@ class Worker:
         except StorageError:
             logger.exception("job %s: could not become %s", job.id, status)
             return
+        self._tell(job, status, detail=f": {error['detail']}" if error else "")
+
+    def _tell(self, job: Job, status: JobStatus, *, detail: str = "") -> None:
         logger.info("job %s: %s", job.id, status)
         level: Level = "error" if status is JobStatus.FAILED else "info"
-        detail = f": {error['detail']}" if error else ""
         self._stores.events.append(job.id, str(status), f"job {status}{detail}", level=level)
 
 

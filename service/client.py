@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from email.message import Message
 from pathlib import Path
@@ -153,6 +153,30 @@ class Client:
 
     def resume(self, job: str) -> Json:
         return self._post(_path("jobs", job, "resume"))
+
+    def extend(self, job: str, trials: int, *, time_limit_s: float | None = None) -> Json:
+        """Have a job that has succeeded try so many more plans."""
+        asked = _given({"trials": trials, "time_limit_s": time_limit_s})
+        return self._post(_path("jobs", job, "extend"), json=asked)
+
+    def finish(
+        self,
+        job: str,
+        trial: int,
+        *,
+        epochs: float | None = None,
+        formats: Sequence[str] | None = None,
+    ) -> Json:
+        """Have one more trial finished; the answer is its job, which `watch` follows."""
+        asked: Json = {"trial": trial, **_given({"epochs": epochs})}
+        if formats is not None:
+            asked["formats"] = list(formats)
+        return self._post(_path("jobs", job, "students"), json=asked)
+
+    def students(self, job: str) -> list[Json]:
+        """Every trial that was finished, on the front or not, with its files."""
+        items: list[Json] = self._get(_path("jobs", job, "students"))["items"]
+        return items
 
     def delete(self, job: str) -> None:
         self._request("DELETE", _path("jobs", job))

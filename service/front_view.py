@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pareconv.service.job_view import AnswerView, answer_of, answer_view, points_of
 from pareconv.service.stores import Stores
 from pareconv.service.teacher_view import TeacherView
 from pareconv.storage.artifacts import Artifact
@@ -13,6 +14,47 @@ from pareconv.storage.candidates import Candidate, CandidateState, FrontCost
 from pareconv.storage.jobs import Job, JobStatus
 
 _CONVENTION = "one multiply-add is 1 (fvcore)"
+
+_POINT: dict[str, Any] = {
+    "trial": 7,
+    "accuracy": 0.929,
+    "accuracy_stderr": 0.004,
+    "evaluations": 1,
+    "predicted": 0.12,
+    "flops": 20301000,
+    "flops_ratio": 0.496,
+    "adds": 0,
+    "params": 151000,
+    "params_ratio": 0.56,
+    "latency_ms": None,
+    "latency_ratio": None,
+    "plan": {"layer1.0": "svd(ratio=0.5)"},
+    "finalist": True,
+    "finish_accuracy": 0.934,
+    "test_accuracy": 0.871,
+    "latencies": [
+        {
+            "device": "AMD EPYC",
+            "runtime": "onnxruntime",
+            "batch": 1,
+            "threads": 1,
+            "versions": {"onnxruntime": "1.31.1"},
+            "teacher_ms": 1.92,
+            "teacher_spread_ms": 0.05,
+            "student_ms": 1.21,
+            "student_spread_ms": 0.04,
+        }
+    ],
+    "answer": False,
+    "artifacts": [
+        {
+            "format": "onnx",
+            "bytes": 620000,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "href": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students/7/onnx",
+        }
+    ],
+}
 
 
 class ArtifactView(BaseModel):
@@ -50,7 +92,9 @@ class LatencyView(BaseModel):
 
 
 class Point(BaseModel):
-    """A candidate that no other one dominates. Ratios are of the teacher's cost."""
+    """A candidate of the front, or a finished one. Ratios are of the teacher's cost."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _POINT})
 
     trial: int
     accuracy: float = Field(description="after brief training, on the validation split")
@@ -69,6 +113,7 @@ class Point(BaseModel):
     finish_accuracy: float | None = Field(description="of a finalist, on the validation split")
     test_accuracy: float | None = Field(description="of a finalist, measured once")
     latencies: list[LatencyView] = Field(description="of a finalist, timed whole")
+    answer: bool = Field(description="whether it is the one that `budget.accuracy_drop` asks for")
     artifacts: list[ArtifactView]
 
 
@@ -78,6 +123,9 @@ class BudgetView(BaseModel):
     flops: int | None = None
     params: int | None = None
     latency_ms: float | None = None
+    accuracy_drop: float | None = Field(
+        None, description="percent points that a student may lose against the teacher"
+    )
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -86,7 +134,7 @@ _EXAMPLE: dict[str, Any] = {
     "objectives": ["accuracy", "flops"],
     "trials_completed": 31,
     "flops_convention": _CONVENTION,
-    "budget": {"flops": 20463936, "params": None, "latency_ms": None},
+    "budget": {"flops": 20463936, "params": None, "latency_ms": None, "accuracy_drop": None},
     "teacher": {
         "accuracy": 0.941,
         "test_accuracy": 0.878,
@@ -95,47 +143,8 @@ _EXAMPLE: dict[str, Any] = {
         "params": 269722,
         "latency_ms": None,
     },
-    "points": [
-        {
-            "trial": 7,
-            "accuracy": 0.929,
-            "accuracy_stderr": 0.004,
-            "evaluations": 1,
-            "predicted": 0.12,
-            "flops": 20301000,
-            "flops_ratio": 0.496,
-            "adds": 0,
-            "params": 151000,
-            "params_ratio": 0.56,
-            "latency_ms": None,
-            "latency_ratio": None,
-            "plan": {"layer1.0": "svd(ratio=0.5)"},
-            "finalist": True,
-            "finish_accuracy": 0.934,
-            "test_accuracy": 0.871,
-            "latencies": [
-                {
-                    "device": "AMD EPYC",
-                    "runtime": "onnxruntime",
-                    "batch": 1,
-                    "threads": 1,
-                    "versions": {"onnxruntime": "1.31.1"},
-                    "teacher_ms": 1.92,
-                    "teacher_spread_ms": 0.05,
-                    "student_ms": 1.21,
-                    "student_spread_ms": 0.04,
-                }
-            ],
-            "artifacts": [
-                {
-                    "format": "onnx",
-                    "bytes": 620000,
-                    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                    "href": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students/7/onnx",
-                }
-            ],
-        }
-    ],
+    "answer": None,
+    "points": [_POINT],
 }
 
 
@@ -151,13 +160,14 @@ class ParetoView(BaseModel):
     flops_convention: str
     budget: BudgetView
     teacher: TeacherView | None
+    answer: AnswerView | None = Field(
+        description="who is within the accuracy drop; null where none is allowed"
+    )
     points: list[Point]
 
 
 def front_view(job: Job, stores: Stores, *, cost: FrontCost) -> ParetoView:
     """The front over that cost, with the files of its finalists."""
-    teacher = TeacherView.from_profile(job.profile)
-    artifacts = stores.artifacts.of_job(job.id)
     return ParetoView(
         job=job.id,
         status=job.status,
@@ -165,12 +175,15 @@ def front_view(job: Job, stores: Stores, *, cost: FrontCost) -> ParetoView:
         trials_completed=stores.candidates.counts(job.id)[CandidateState.COMPLETE],
         flops_convention=_CONVENTION,
         budget=_budget(job),
-        teacher=teacher,
-        points=[
-            _point(each, teacher, [a for a in artifacts if a.number == each.number])
-            for each in stores.candidates.front(job.id, cost=cost)
-        ],
+        teacher=TeacherView.from_profile(job.profile),
+        answer=answer_view(job, stores.candidates.finalists(job.id)),
+        points=_points(job, stores, stores.candidates.front(job.id, cost=cost)),
     )
+
+
+def students_view(job: Job, stores: Stores) -> list[Point]:
+    """Every finished candidate with its files, by number, on the front or not."""
+    return _points(job, stores, stores.candidates.finalists(job.id))
 
 
 def front_tag(job: Job, stores: Stores, *, cost: FrontCost) -> str:
@@ -188,10 +201,32 @@ def front_tag(job: Job, stores: Stores, *, cost: FrontCost) -> str:
 
 
 def _budget(job: Job) -> BudgetView:
-    return BudgetView() if job.profile is None else BudgetView(**job.profile["budget"])
+    limits = {} if job.profile is None else job.profile["budget"]
+    return BudgetView(**limits, accuracy_drop=points_of(job))
 
 
-def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Artifact]) -> Point:
+def _points(job: Job, stores: Stores, candidates: list[Candidate]) -> list[Point]:
+    teacher = TeacherView.from_profile(job.profile)
+    artifacts = stores.artifacts.of_job(job.id)
+    answer = answer_of(job, stores.candidates.finalists(job.id))
+    return [
+        _point(
+            each,
+            teacher,
+            [a for a in artifacts if a.number == each.number],
+            is_answer=answer is not None and answer.number == each.number,
+        )
+        for each in candidates
+    ]
+
+
+def _point(
+    candidate: Candidate,
+    teacher: TeacherView | None,
+    artifacts: list[Artifact],
+    *,
+    is_answer: bool,
+) -> Point:
     assert candidate.accuracy is not None
     cost = candidate.flops + candidate.adds
     return Point(
@@ -212,5 +247,6 @@ def _point(candidate: Candidate, teacher: TeacherView | None, artifacts: list[Ar
         finish_accuracy=candidate.finish_accuracy,
         test_accuracy=candidate.test_accuracy,
         latencies=[LatencyView(**each) for each in candidate.latencies],
+        answer=is_answer,
         artifacts=[ArtifactView.of(each) for each in artifacts],
     )

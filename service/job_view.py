@@ -5,6 +5,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pareconv.models.cost_table import quantity_of
+from pareconv.search.accuracy_drop import AccuracyDrop
+from pareconv.service.more import ExtensionView
 from pareconv.service.stores import Stores
 from pareconv.service.teacher_view import TeacherView
 from pareconv.storage.candidates import Candidate, FrontCost
@@ -21,7 +24,9 @@ class Counts(BaseModel):
 
 
 class Best(BaseModel):
-    """The most accurate point of the front."""
+    """The most accurate point of the front; where an accuracy drop is allowed the answer, once
+    there is one.
+    """
 
     trial: int
     accuracy: float
@@ -29,10 +34,19 @@ class Best(BaseModel):
     params: int
 
 
+class AnswerView(BaseModel):
+    """Who is the least costly finished student within `budget.accuracy_drop`."""
+
+    trial: int | None = Field(description="null where no finished student is within it (yet)")
+    least_accuracy: float = Field(description="on validation: the teacher's less the drop")
+    message: str = Field(description="the answer in words, with the remedy where there is none")
+
+
 class Links(BaseModel):
     """Where more of a job is."""
 
     pareto: str
+    students: str
     trials: str
     events: str
     dashboard: str
@@ -42,6 +56,7 @@ class Links(BaseModel):
         base = f"/jobs/{job_id}"
         return cls(
             pareto=f"{base}/pareto",
+            students=f"{base}/students",
             trials=f"{base}/trials",
             events=f"{base}/events",
             dashboard="/dashboard",
@@ -69,7 +84,9 @@ _EXAMPLE: dict[str, Any] = {
         "latency_ms": None,
     },
     "best": {"trial": 4, "accuracy": 0.972, "flops": 6100000, "params": 39000},
+    "answer": None,
     "library": "1m3qk7t2c5x8v0b4n6d9f1h3ja",
+    "extension": None,
     "spec": {
         "teacher": {"architecture": "cifar_resnet8"},
         "dataset": {"source": "digits"},
@@ -77,6 +94,7 @@ _EXAMPLE: dict[str, Any] = {
     },
     "links": {
         "pareto": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/pareto",
+        "students": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students",
         "trials": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/trials",
         "events": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/events",
         "dashboard": "/dashboard",
@@ -96,13 +114,21 @@ class JobView(BaseModel):
     progress: float = Field(ge=0, le=1)
     eta_s: float | None = Field(description="seconds to go, while it runs and can be told")
     created_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = Field(
+        description="when a worker began; anew where more was asked of a job that had succeeded"
+    )
     finished_at: datetime | None
     error: dict[str, Any] | None = Field(description="the problem that a failed job ended with")
     counts: Counts
     teacher: TeacherView | None = Field(description="null until it is measured")
     best: Best | None = Field(description="null until a candidate is complete")
+    answer: AnswerView | None = Field(
+        description="null where no accuracy drop is allowed, or the teacher is not measured yet"
+    )
     library: str | None = Field(description="id of the library that it builds or draws on")
+    extension: ExtensionView | None = Field(
+        description="by how much its search was extended beyond the spec, the last time"
+    )
     spec: dict[str, Any] = Field(description="every `auto` resolved, once that is known")
     links: Links
 
@@ -111,6 +137,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
     """The view of a job as it was read, with its candidates as they are now."""
     counts = stores.candidates.counts(job.id)
     front = stores.candidates.front(job.id, cost=cost_of(job))
+    finalists = stores.candidates.finalists(job.id)
     return JobView(
         id=job.id,
         name=job.name,
@@ -124,8 +151,10 @@ def job_view(job: Job, stores: Stores) -> JobView:
         error=job.error,
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
-        best=_best(front),
+        best=_best(front, answer_of(job, finalists)),
+        answer=answer_view(job, finalists),
         library=job.library_id,
+        extension=ExtensionView.of(job),
         spec=job.resolved or job.spec,
         links=Links.of(job.id),
     )
@@ -145,9 +174,40 @@ def _eta_seconds(job: Job) -> float | None:
     return max(elapsed, 0.0) * (1 - job.progress) / job.progress
 
 
-def _best(front: list[Candidate]) -> Best | None:
-    if not front:
+def answer_of(job: Job, finalists: list[Candidate]) -> Candidate | None:
+    """The least costly within the accuracy drop; None where the job allows none, or none is."""
+    drop = _drop_of(job)
+    return None if drop is None else drop.answer(finalists)
+
+
+def answer_view(job: Job, finalists: list[Candidate]) -> AnswerView | None:
+    drop = _drop_of(job)
+    if drop is None:
         return None
-    last = front[-1]  # along the front, accuracy grows with cost
-    assert last.accuracy is not None
-    return Best(trial=last.number, accuracy=last.accuracy, flops=last.flops, params=last.params)
+    found = drop.answer(finalists)
+    return AnswerView(
+        trial=None if found is None else found.number,
+        least_accuracy=drop.least,
+        message=drop.told(finalists),
+    )
+
+
+def _drop_of(job: Job) -> AccuracyDrop | None:
+    if job.profile is None:
+        return None
+    accuracy, quantity = job.profile["teacher"]["accuracy"], quantity_of(cost_of(job))
+    return AccuracyDrop.of(points_of(job), accuracy, quantity)
+
+
+def points_of(job: Job) -> float | None:
+    """The accuracy drop that its spec allows, which older ones do not know."""
+    points: float | None = (job.spec.get("budget") or {}).get("accuracy_drop")
+    return points
+
+
+def _best(front: list[Candidate], answer: Candidate | None) -> Best | None:
+    best = answer or (front[-1] if front else None)  # along it, accuracy grows with cost
+    if best is None:
+        return None
+    assert best.accuracy is not None
+    return Best(trial=best.number, accuracy=best.accuracy, flops=best.flops, params=best.params)

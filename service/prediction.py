@@ -42,7 +42,9 @@ def predict(id: str, budget: Budget, stores: Stores) -> PredictedFrontView:
     return PredictedFrontView(
         library=id,
         teacher=CostView(**teacher.to_json()),
-        budget=AbsoluteBudget(flops=limits.get("flops"), params=limits.get("params")),
+        budget=AbsoluteBudget(
+            flops=limits.get("flops"), params=limits.get("params"), latency_ms=None
+        ),
         points=[_point(each, teacher) for each in front],
         seconds=time.perf_counter() - started,
     )

@@ -1,10 +1,11 @@
 """Who still names a stored file or an upload: what nobody names may go. Changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Exists, exists, or_, select
 
 from pareconv.storage.database import Database
+from pareconv.storage.errors import NotFound
 from pareconv.storage.jobs import TERMINAL, Job, JobStatus, JobStore
 from pareconv.storage.tables import (
     ArtifactRow,
@@ -13,7 +14,7 @@ from pareconv.storage.tables import (
     LibraryEntryRow,
     TeacherRow,
 )
-from pareconv.storage.uploads import Kind
+from pareconv.storage.uploads import Kind, UploadStore
 
 _PAGE = 100
 
@@ -34,6 +35,21 @@ def is_uploaded(database: Database, kind: Kind, sha256: str) -> bool:
 def unfinished_job_with(jobs: JobStore, kind: Kind, id: str) -> Job | None:
     """A job that still needs the upload, if there is one."""
     return next((job for job in _unfinished(jobs) if f"{kind}:{id}" in _names(job)), None)
+
+
+def missing_upload(job: Job, uploads: Mapping[Kind, UploadStore]) -> str | None:
+    """The upload that a job needs to go on with and that was deleted, as its spec calls it."""
+    needed: dict[Kind, str] = {
+        "teacher": job.spec["teacher"]["architecture"],
+        "dataset": job.spec["dataset"]["source"],
+    }
+    for kind, reference in needed.items():
+        if reference.startswith(f"{kind}:"):
+            try:
+                uploads[kind].get(reference.removeprefix(f"{kind}:"))
+            except NotFound:
+                return reference
+    return None
 
 
 def _namers(sha256: str) -> list[Exists]:

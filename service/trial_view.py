@@ -1,7 +1,7 @@
 """A candidate as the API shows it, whatever became of it. Reads no store."""
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,7 @@ class TrialView(BaseModel):
                 "finish_accuracy": None,
                 "finish_compute": None,
                 "test_accuracy": None,
+                "wanted": None,
                 "created_at": "2026-11-20T19:12:40Z",
                 "finished_at": "2026-11-20T19:12:48Z",
             }
@@ -79,6 +80,10 @@ class TrialView(BaseModel):
     finish_accuracy: float | None
     finish_compute: float | None = Field(description="what its finish cost, as `compute`")
     test_accuracy: float | None
+    wanted: dict[str, Any] | None = Field(
+        description="there while it is yet to be finished on request: what of that shall be other "
+        "than the job's `finish`"
+    )
     created_at: datetime
     finished_at: datetime | None
 

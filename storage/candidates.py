@@ -8,10 +8,12 @@ from typing import Any, NotRequired, TypedDict, Unpack
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from pareconv.storage import transitions
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
 from pareconv.storage.fronts import FrontCost, pareto_rows
+from pareconv.storage.job_states import JobStatus
 from pareconv.storage.locking import lock_job
 from pareconv.storage.tables import CandidateRow, JobRow
 from pareconv.storage.values import Value
@@ -67,8 +69,9 @@ class Candidate(Value):
     `images` were seen in training; `predicted` is its library's score of the plan; `accuracy` is
     the mean over `evaluations` seeds, 0 of them before it was measured; `checkpoint` is the hash of
     its file; `latency_ms` is the sum over its parts; `finish_accuracy`, `test_accuracy`,
-    `finish_compute` and the measured `latencies` are a finalist's. Compute is counted in forward
-    passes of one image through the teacher.
+    `finish_compute` and the measured `latencies` are a finalist's; `wanted` is there while it is
+    yet to be finished because somebody asked for it, and holds what of its finishing shall be other
+    than the job says. Compute is counted in forward passes of one image through the teacher.
     """
 
     job_id: str
@@ -96,6 +99,7 @@ class Candidate(Value):
     test_accuracy: float | None
     finish_compute: float | None
     latencies: list[dict[str, Any]]
+    wanted: dict[str, Any] | None
     created_at: datetime
     finished_at: datetime | None
 
@@ -177,6 +181,32 @@ class CandidateStore:
             row.test_accuracy = test_accuracy
             row.finish_compute = compute
             row.latencies = latencies
+            row.wanted = None
+
+    def want(self, job_id: str, number: int, how: dict[str, Any]) -> bool:
+        """Ask to have a complete candidate finished, `how` where other than the job says; False
+        where it is a finalist already.
+
+        A job that has succeeded is queued again; one that waits for a worker or runs does it along
+        with its finalists. Conflict in any other state, and where the candidate has no weights.
+        """
+        with self._database.session() as session:
+            job = lock_job(session, job_id)
+            row = session.get(CandidateRow, (job_id, number))
+            if row is not None and row.finalist:
+                return False
+            row = _complete(session, job_id, number, "finished")
+            if row.checkpoint is None:
+                raise Conflict(f"candidate {number} of job {job_id} left no weights to go on from")
+            if job.status not in {JobStatus.QUEUED, JobStatus.RUNNING}:
+                transitions.again(job, self._database.now(session))
+            row.wanted = how
+            return True
+
+    def unwant(self, job_id: str, number: int) -> None:
+        """Ask no longer: it could not be finished."""
+        with self._database.session() as session:
+            _complete(session, job_id, number, "finished").wanted = None
 
     def reevaluate(self, job_id: str, number: int, **again: Unpack[Reevaluated]) -> None:
         """Put the mean over several evaluations in the place of a complete candidate's accuracy.
@@ -205,6 +235,14 @@ class CandidateStore:
     def running(self, job_id: str) -> list[Candidate]:
         """The running candidates of the job by number."""
         return self._read(_of(job_id).where(CandidateRow.state == CandidateState.RUNNING))
+
+    def wanted(self, job_id: str) -> list[Candidate]:
+        """The candidates that are yet to be finished on request, by number."""
+        return self._read(_of(job_id).where(CandidateRow.wanted.is_not(None)))
+
+    def finalists(self, job_id: str) -> list[Candidate]:
+        """The candidates that were finished, by number, on the front or not."""
+        return self._read(_of(job_id).where(CandidateRow.finalist))
 
     def page(
         self, job_id: str, limit: int, cursor: str | None = None

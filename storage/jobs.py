@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import select
+from sqlalchemy import case, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pareconv.storage import leases, transitions
@@ -31,7 +31,7 @@ from pareconv.storage.job_states import (
 )
 from pareconv.storage.locking import find_and_lock, lock_job
 from pareconv.storage.pages import newest_first
-from pareconv.storage.tables import JobRow
+from pareconv.storage.tables import CandidateRow, JobRow
 from pareconv.storage.values import Value
 
 __all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Reported", "Stage"]
@@ -52,7 +52,9 @@ class Job(Value):
     """A job as it was when it was read.
 
     `progress` is 0 to 1, `error` the problem it failed by, `library_id` the library that it builds
-    or draws on.
+    or draws on, `extension` what its search was extended by last: so many `trials` and seconds
+    (`time_limit_s`) more than its candidates had been and taken by then. `started_at` is that of
+    what it is at now, where it had succeeded before.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Job(Value):
     lease_expires_at: datetime | None
     library_id: str | None
     claims: int
+    extension: dict[str, Any] | None
 
 
 class JobStore:
@@ -210,8 +213,8 @@ class JobStore:
         with self._database.session() as session:
             row = lock_job(session, id)
             now = self._database.now(session)
-            if owner is not None and not leases.is_held(row, owner, now):
-                raise Conflict(f"worker {owner!r} no longer holds job {id}, which is {row.status}")
+            if owner is not None:
+                _require_held(row, owner, now)
             if not (row.status is to and to in IDEMPOTENT):
                 transitions.move(row, to, now=now, error=error)
             return Job.from_row(row)
@@ -229,6 +232,51 @@ class JobStore:
             row = lock_job(session, id)
             transitions.resume(row, self._database.now(session))
             return Job.from_row(row)
+
+    def extend(self, id: str, *, trials: int, time_limit_s: float | None = None) -> Job:
+        """Queue a job that has succeeded, to search on: so many more trials, in so much more time.
+
+        Conflict unless it has succeeded. The extension keeps how many candidates there are, how
+        many `evaluations` and `seconds` they took, and how many of them are `finalists`.
+        """
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            transitions.again(row, self._database.now(session))
+            count, evaluations, seconds, finalists = session.execute(
+                select(
+                    func.count(),
+                    func.coalesce(func.sum(CandidateRow.evaluations), 0),
+                    func.coalesce(func.sum(CandidateRow.seconds), 0.0),
+                    func.count(case((CandidateRow.finalist, 1))),
+                ).where(CandidateRow.job_id == id)
+            ).one()
+            row.stage = Stage.SEARCH
+            row.extension = {
+                "trials": trials,
+                "time_limit_s": time_limit_s,
+                "candidates": count,
+                "evaluations": int(evaluations),
+                "seconds": seconds,
+                "finalists": finalists,
+            }
+            return Job.from_row(row)
+
+    def succeed(self, id: str, *, owner: str) -> bool:
+        """End a job well, unless a student is wanted that was asked for meanwhile: False then, and
+        the next worker goes on at once.
+
+        Raises Conflict as `transition` does.
+        """
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            now = self._database.now(session)
+            _require_held(row, owner, now)
+            wanted = exists().where(CandidateRow.job_id == id, CandidateRow.wanted.is_not(None))
+            if session.scalar(select(wanted)):
+                leases.drop(row)
+                return False
+            transitions.move(row, JobStatus.SUCCEEDED, now=now)
+            return True
 
     def delete(self, id: str) -> None:
         """Forget a job with its events, candidates and artifact rows, unless a worker has it."""
@@ -254,3 +302,8 @@ class JobStore:
             row = find_and_lock(session, id)
             now = self._database.now(session)
             yield (row if row is not None and leases.is_held(row, owner, now) else None), now
+
+
+def _require_held(row: JobRow, owner: str, now: datetime) -> None:
+    if not leases.is_held(row, owner, now):
+        raise Conflict(f"worker {owner!r} no longer holds job {row.id}, which is {row.status}")

@@ -141,6 +141,7 @@ class JobRow(Leased, Base):
     )
     claims: Mapped[int]
     candidates_version: Mapped[int]
+    extension: Mapped[Json | None]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
     request_hash: Mapped[str | None]
 
@@ -192,6 +193,7 @@ class CandidateRow(Base):
     test_accuracy: Mapped[float | None]
     finish_compute: Mapped[float | None]
     latencies: Mapped[JsonList] = mapped_column(default=list)
+    wanted: Mapped[Json | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

@@ -44,5 +44,19 @@ def resume(row: JobRow, now: datetime) -> None:
     move(row, JobStatus.QUEUED, now=now)
 
 
+def again(row: JobRow, now: datetime) -> None:
+    """Queue a job that has succeeded, of which more is asked; Conflict unless it has."""
+    if row.status is not JobStatus.SUCCEEDED:
+        remedy = (
+            "resume it first"
+            if row.status in RESUMABLE
+            else f"wait until it has ended ({_listed(TERMINAL)})"
+        )
+        raise Conflict(f"job {row.id} is {row.status}, and more is asked of it: {remedy}")
+    move(row, JobStatus.QUEUED, now=now)
+    row.started_at = None
+    row.progress = 0.0
+
+
 def _listed(statuses: frozenset[JobStatus]) -> str:
     return " or ".join(sorted(statuses))

@@ -14,6 +14,7 @@ TORCH_FREE = {
     "pareconv.models.cost_table",
     "pareconv.models.errors",
     "pareconv.models.plan",
+    "pareconv.search.accuracy_drop",
     "pareconv.search.errors",
     "pareconv.search.executors.child",
     "pareconv.search.prediction",

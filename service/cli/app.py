@@ -41,6 +41,8 @@ _COMMANDS = (
     ("Jobs", jobs.download),
     ("Jobs", jobs.cancel),
     ("Jobs", jobs.resume),
+    ("Jobs", jobs.extend),
+    ("Jobs", jobs.finish),
     ("This machine", serving.serve),
     ("This machine", serving.worker),
     ("This machine", serving.demo),

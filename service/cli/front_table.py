@@ -25,7 +25,7 @@ def front_view(front: Json, *, server: str, full: bool = False) -> RenderableTyp
         parts.append(Text("No student inside the budget yet."))
     if full:
         parts += [Text(line) for point in front["points"] for line in _block_by_block(point)]
-    parts += [Text(line) for line in (*_finalists(front), *_files(front))]
+    parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
     parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
     return Group(*parts)
 
@@ -38,6 +38,8 @@ def _heading(front: Json) -> Text:
     ]
     if front["budget"]["latency_ms"] is not None:
         limits.append(f"{front['budget']['latency_ms']:.2f} ms")
+    if (points := front["budget"]["accuracy_drop"]) is not None:
+        limits.append(f"an accuracy drop of {points:g}")
     budget = f", budget {' and '.join(limits)}" if limits else ""
     trials = front["trials_completed"]
     return Text(f"Job {front['job']}: {front['status']}, {trials} trials{budget}")
@@ -135,6 +137,11 @@ def _finalists(front: Json) -> Iterator[str]:
                 f"{each['threads']} thread(s): {each['student_ms']:.2f} ms, the teacher "
                 f"{each['teacher_ms']:.2f} ms"
             )
+
+
+def _answer(front: Json) -> Iterator[str]:
+    if front["answer"]:
+        yield f"Answer: {front['answer']['message']}"
 
 
 def _files(front: Json) -> Iterator[str]:

@@ -42,6 +42,8 @@ def _bar(job: Json) -> Table:
 def _facts(job: Json) -> Iterator[str]:
     counts = job["counts"]
     wanted = job["spec"].get("search", {}).get("trials")
+    if extension := job["extension"]:
+        wanted = extension["after"] + extension["trials"]
     done = counts["complete"] + counts["stopped"] + counts["failed"]
     yield f"trials {done}" + ("" if wanted is None else f"/{wanted}")
     if counts["failed"]:

@@ -1,4 +1,4 @@
-"""The commands on jobs that exist: list, front, download, cancel, resume."""
+"""The commands on jobs that exist: list, front, download, cancel, resume, extend, finish."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from pareconv.service.cli.connection import (
 )
 from pareconv.service.cli.failures import Failed
 from pareconv.service.cli.figures import age, percent, size_of
+from pareconv.service.cli.spec_options import names
 from pareconv.service.client import Client
 
 Json = dict[str, Any]
@@ -35,6 +36,23 @@ Format = Annotated[str | None, typer.Option("--format", help="Only this one, suc
 To = Annotated[
     Path,
     typer.Option("--to", metavar="DIR", help="Folder to save in."),
+]
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Plans to try beyond those tried.")]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", metavar="SECONDS", help="No new trial starts after so long."),
+]
+TrialNumber = Annotated[
+    int, typer.Argument(metavar="TRIAL", min=0, help="Its number, as `front` shows it.")
+]
+Epochs = Annotated[
+    float | None, typer.Option("--epochs", help="Of its training; default: the job's own.")
+]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--formats", metavar="A,B", help="Of pt2, onnx, safetensors; default: the job's own."
+    ),
 ]
 
 
@@ -125,9 +143,9 @@ def save(
     if trial is not None and format is not None:
         return [client.download(job, trial, format, to)]
     files = [
-        (point["trial"], file["format"])
-        for point in client.front(job)["points"]
-        for file in point["artifacts"]
+        (student["trial"], file["format"])
+        for student in client.students(job)
+        for file in student["artifacts"]
     ]
     wanted = [
         (number, name)
@@ -156,6 +174,40 @@ def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
     """
     with connect(server) as client:
         _tell(client.resume(job), as_json=as_json)
+
+
+def extend(
+    job: JobId,
+    *,
+    trials: Trials,
+    time_limit: TimeLimit = None,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """Let a job that has succeeded search on.
+
+    Example: pareconv extend 01J9ZK --trials 40
+    """
+    with connect(server) as client:
+        _tell(client.extend(job, trials, time_limit_s=time_limit), as_json=as_json)
+
+
+def finish(
+    job: JobId,
+    trial: TrialNumber,
+    *,
+    epochs: Epochs = None,
+    formats: Formats = None,
+    server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
+) -> None:
+    """Have one more trial trained longer, tested and exported.
+
+    Example: pareconv finish 01J9ZK 7 --formats onnx
+    """
+    with connect(server) as client:
+        named = None if formats is None else names(formats)
+        _tell(client.finish(job, trial, epochs=epochs, formats=named), as_json=as_json)
 
 
 def _tell(job: Json, *, as_json: bool) -> None:

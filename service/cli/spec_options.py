@@ -117,6 +117,15 @@ class SpecOptions:
             help="A table that `pareconv measure` brought from the device.",
         ),
     ] = None
+    accuracy_drop: Annotated[
+        float | None,
+        _option(
+            "--accuracy-drop",
+            panel=_BUDGET,
+            metavar="POINTS",
+            help="The least costly student that loses at most so many percent points.",
+        ),
+    ] = None
     trials: Annotated[int | None, _option("--trials", panel=_SEARCH, help="Candidates to try.")] = (
         None
     )
@@ -189,7 +198,7 @@ def _number_or_text(text: str) -> int | str:
         return text
 
 
-def _names(text: str) -> list[str]:
+def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -201,7 +210,7 @@ def _milliseconds(text: str) -> float | str:
 
 
 def _names_or_auto(text: str) -> list[str] | str:
-    return text if text == "auto" else _names(text)
+    return text if text == "auto" else names(text)
 
 
 _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
@@ -221,13 +230,14 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("latency_batch", "budget.latency.batch", _same),
     ("latency_threads", "budget.latency.threads", _same),
     ("latency_table", "budget.latency.table", _same),
+    ("accuracy_drop", "budget.accuracy_drop", _same),
     ("trials", "search.trials", _same),
     ("operators", "search.operators", _names_or_auto),
     ("granularity", "search.granularity", _same),
     ("distill_epochs", "distill.epochs", _same),
     ("finish_epochs", "finish.epochs", _same),
     ("finalists", "finish.finalists", _same),
-    ("formats", "finish.formats", _names),
+    ("formats", "finish.formats", names),
     ("seed", "seed", _same),
     ("device", "device", _same),
 )

@@ -1,8 +1,8 @@
-"""Routes of jobs: submit, look, cancel, resume, delete."""
+"""Routes of jobs: submit, look, cancel, resume, extend, delete."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Response
 
 from pareconv.service.admission import Admission
 from pareconv.service.dependencies import (
@@ -11,8 +11,10 @@ from pareconv.service.dependencies import (
     InjectedStores,
     InjectedTasks,
     Limit,
+    require_json,
 )
 from pareconv.service.job_view import JobView, job_view
+from pareconv.service.more import ExtensionRequest, extend
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.submission import InjectedSubmission
@@ -50,6 +52,7 @@ _BODY = {
         },
     },
 }
+AskedExtension = Annotated[ExtensionRequest, Body(examples=[{"trials": 40}])]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -116,6 +119,21 @@ def resume_job(job_id: str, stores: InjectedStores) -> JobView:
     job = stores.jobs.resume(job_id)
     stores.events.append(job.id, "queued", "resumed; waits for a worker")
     return job_view(job, stores)
+
+
+@router.post(
+    "/{job_id}/extend",
+    status_code=202,
+    summary="Extend a search",
+    dependencies=[Depends(require_json)],
+    responses=documented(400, 404, 409, 413, 415),
+)
+def extend_job(job_id: str, asked: AskedExtension, stores: InjectedStores) -> JobView:
+    """Queue a job that has succeeded to search on from its trials, with new patience.
+
+    Then the most accurate of the front are finished, those that were stay as they are.
+    """
+    return job_view(extend(job_id, asked, stores), stores)
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=documented(404, 409))

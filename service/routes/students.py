@@ -1,19 +1,24 @@
-"""Route of a student's files."""
+"""Routes of students: list them, have one more finished, download their files."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Body, Depends, Response
 from fastapi.responses import FileResponse
 
-from pareconv.service.dependencies import InjectedStores
+from pareconv.service.dependencies import InjectedStores, require_json
 from pareconv.service.errors import NoSuchStudent
 from pareconv.service.etags import IfNoneMatch, is_current
+from pareconv.service.front_view import Point, students_view
+from pareconv.service.job_view import JobView, job_view
+from pareconv.service.more import StudentRequest, finish_student
+from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.stores import Stores
 from pareconv.storage.artifacts import Artifact
 
 router = APIRouter(prefix="/jobs/{job_id}/students", tags=["results"])
 
+AskedStudent = Annotated[StudentRequest, Body(examples=[{"trial": 7}])]
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -25,6 +30,34 @@ _FILE: dict[int | str, dict[str, Any]] = {
     },
     304: {"description": "The file is as the client has it"},
 }
+
+
+@router.get("", summary="List the students", responses=documented(404))
+def list_students(job_id: str, stores: InjectedStores) -> Page[Point]:
+    """Every trial that was finished, on the front or not, with its files."""
+    return Page(items=students_view(stores.jobs.get(job_id), stores), next=None)
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Finish one more student",
+    dependencies=[Depends(require_json)],
+    responses=documented(400, 404, 409, 413, 415)
+    | {200: {"model": JobView, "description": "It is finished already"}},
+)
+def finish_one(
+    job_id: str, asked: AskedStudent, stores: InjectedStores, response: Response
+) -> JobView:
+    """Have a complete trial trained longer, tested once, and exported, as the finalists are.
+
+    A job that has succeeded is queued for it; one that waits or runs does it when it finishes. A
+    student that is finished stays as it is: it is not tested again.
+    """
+    if not finish_student(job_id, asked, stores):
+        response.status_code = 200
+    response.headers["location"] = f"/jobs/{job_id}"
+    return job_view(stores.jobs.get(job_id), stores)
 
 
 @router.get(

@@ -361,3 +361,25 @@ def test_weights_are_no_network(refusal, tmp_path):
     torch.save(architecture("cifar_resnet8").build(10).state_dict(), tmp_path / "weights.pt")
     teacher = {"architecture": f"file:{tmp_path}/weights.pt"}
     assert "'weights.pt' is no ONNX file" in refusal("teacher.architecture", teacher=teacher)
+
+
+def test_an_accuracy_drop_limits_no_cost(references):
+    spec = {
+        "teacher": {"architecture": "cifar_resnet8"},
+        "dataset": {"source": "digits", "image_size": 16},
+        "budget": {"accuracy_drop": 1.0},
+    }
+    found = inspect(JobSpec.model_validate(spec), references)
+    assert found.to_json()["budget"] == {"flops": None, "params": None}
+
+
+def test_an_accuracy_drop_needs_finalists_to_be_decided(refusal):
+    message = refusal("finish.finalists", budget={"accuracy_drop": 1}, finish={"finalists": 0})
+    assert "at least 1" in message
+
+
+def test_an_accuracy_drop_needs_a_teacher(refusal):
+    untaught = {"plan": {"layer1.0": "shift"}, "finish": {"method": "mutual"}}
+    message = refusal("budget.accuracy_drop", budget={"accuracy_drop": 1.5}, **untaught)
+    assert message.startswith("1.5 points")
+    assert "teacher.weights" in message

@@ -40,6 +40,12 @@ class Outcome:
 
     def __init__(self, home, spec):
         self.home = home
+        self.id = None
+        self.work(spec)
+
+    def work(self, spec=None, ask=lambda *_: None):
+        """Let a worker do all that is left; before, `ask` for something more of the stores."""
+        home = self.home
         with pytest.MonkeyPatch.context() as patch:
             for name in ("PARECONV_DATABASE_URL", "PARECONV_ARTIFACTS_URL"):
                 patch.delenv(name, raising=False)
@@ -48,11 +54,14 @@ class Outcome:
             settings = Settings()
             worker = Worker(settings, Inline(), threading.Event())
             stores = Stores.open(settings)
-            self.id = stores.jobs.create(JobSpec.model_validate(spec).to_json())[0].id
+            if spec is not None:
+                self.id = stores.jobs.create(JobSpec.model_validate(spec).to_json())[0].id
+            ask(stores, self.id)
             assert worker.work_once()
             self.job = stores.jobs.get(self.id)
             self.candidates = stores.candidates.all(self.id)
             self.artifacts = stores.artifacts.of_job(self.id)
+            self.events = stores.events.page(self.id)
             self.files = FileStore(settings.artifacts)
             stores.database.close()
             worker._stores.database.close()
@@ -189,6 +198,46 @@ def test_a_teacher_of_other_classes_gets_a_head_and_is_fine_tuned(outcome, tmp_p
     trained = architecture("cifar_resnet8").build(10)
     restore_weights(trained, done.job.profile["weights"], done.files)
     assert not torch.equal(trained.conv1.weight, network.conv1.weight)  # all of it learns
+
+
+def test_another_student_and_more_trials_of_a_finished_job(tmp_path):
+    spec = SPEC | {"search": SPEC["search"] | {"trials": 2}}
+    done = Outcome(tmp_path / "home", spec | {"finish": {"finalists": 1, "epochs": 1}})
+    first = done.finalist
+    other = 1 - first.number
+    how = {"epochs": 2.0, "formats": ["onnx"]}
+    done.work(ask=lambda stores, job: stores.candidates.want(job, other, how))
+    assert done.job.error is None
+    assert done.candidates[first.number] == first
+    student = done.candidates[other]
+    assert student.finish_accuracy >= student.accuracy
+    assert student.test_accuracy > 0.5
+    assert student.finish_compute > 1.5 * first.finish_compute * student.flops / first.flops
+    files = {(each.number, each.format) for each in done.artifacts}
+    assert {format for number, format in files if number == other} == {"onnx"}
+    assert len([number for number, _ in files if number == first.number]) == 3
+
+    before = [(each.finish_compute, each.test_accuracy) for each in done.candidates]
+    done.work(ask=lambda stores, job: stores.jobs.extend(job, trials=2))
+    assert done.job.error is None
+    assert len({Plan.from_json(each.plan) for each in done.candidates}) == 4
+    known = [(each.finish_compute, each.test_accuracy) for each in done.candidates[:2]]
+    assert known == before
+    assert files <= {(each.number, each.format) for each in done.artifacts}
+
+
+def test_the_smallest_student_within_an_accuracy_drop(tmp_path):
+    spec = SPEC | {"budget": {"accuracy_drop": 10}, "finish": SPEC["finish"] | {"finalists": 2}}
+    done = Outcome(tmp_path / "home", spec)
+    assert done.job.error is None
+    least = done.job.profile["teacher"]["accuracy"] - 0.1
+    finished = [each for each in done.candidates if each.finalist]
+    assert 1 <= len(finished) <= 2
+    within = [each for each in finished if each.finish_accuracy >= least]
+    answer = min(within, key=lambda each: each.flops)
+    (event,) = [event for event in done.events if event.type == "answer"]
+    assert event.data["trial"] == answer.number
+    assert answer.flops < done.job.profile["teacher"]["flops"]
 
 
 PLAN = {"layer1.0": "svd(ratio=0.5)", "layer3.0.conv1": "depthwise"}  # of either granularity

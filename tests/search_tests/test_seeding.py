@@ -5,7 +5,7 @@ import pytest
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.proposals import Problem
-from pareconv.search.seeding import solver_plans
+from pareconv.search.seeding import solver_plans, spread_plans
 from pareconv.search.solver import Solver
 
 OPTIONS = {
@@ -103,3 +103,19 @@ def test_in_a_tiny_space_all_that_fits_is_enough():
     table = CostTable(Cost(100, 100), {"a": {KEEP: Cost(), ghost: Cost(-50, -50)}})
     asked = problem(table=table, limits={"flops": 60}, trials=20)
     assert solver_plans(asked, Solver(table, {"a": {ghost: 0.1}})) == [Plan({"a": ghost})]
+
+
+@pytest.mark.parametrize("limits", [{}, {"params": 500}])
+@pytest.mark.parametrize("trials", [1, 2, 12, 40])
+def test_where_accuracy_is_limited_they_are_spread_from_the_middle_on(limits, trials):
+    asked = problem(limits=limits, trials=trials)
+    plans = spread_plans(asked, SOLVER)
+    assert 1 <= len(plans) <= trials
+    assert len(set(plans)) == len(plans)
+    assert all(plan and asked.fits(plan) for plan in plans)
+    costs = [flops(plan) for plan in plans]
+    assert abs(sum(cost < costs[0] for cost in costs) - len(costs) / 2) <= 1
+    if trials == 40:
+        assert [sum(cost < costs[0] for cost in costs[:n]) for n in (3, 7)] == [1, 3]
+        assert min(costs) < 400  # of 200 that can be reached
+        assert limits or max(costs) > 900

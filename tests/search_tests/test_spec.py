@@ -133,7 +133,7 @@ def test_a_budget_is_a_number_or_a_percentage(limit):
 
 
 def test_a_budget_limits_something():
-    with pytest.raises(ValidationError, match="at least one of flops, params"):
+    with pytest.raises(ValidationError, match="at least one of flops, params, accuracy_drop"):
         JobSpec.model_validate(MINIMAL | {"budget": {}})
 
 
@@ -276,3 +276,16 @@ def test_every_field_says_what_it_is():
         if "description" not in field and "$ref" not in field
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("points", [0, 0.5, 1, 99])
+def test_a_budget_may_be_of_accuracy_alone(points):
+    spec = JobSpec.model_validate(MINIMAL | {"budget": {"accuracy_drop": points}})
+    assert spec.accuracy_drop == points
+    assert spec.budget.flops is None
+
+
+@pytest.mark.parametrize("points", [-1, 100, "1%", float("nan")])
+def test_an_accuracy_drop_is_in_points(points):
+    with pytest.raises(ValidationError, match="accuracy_drop"):
+        JobSpec.model_validate(MINIMAL | {"budget": {"accuracy_drop": points}})

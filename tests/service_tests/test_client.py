@@ -74,6 +74,27 @@ def test_a_job_is_submitted_listed_cancelled_resumed_and_deleted(pareconv, spec)
     assert pareconv.jobs()["items"] == []
 
 
+def test_more_is_asked_of_a_job(pareconv, job, stores):
+    known = {"loss": 0.3, "seconds": 1.5, "images": 80, "compute": 90.0, "rungs": []}
+    known |= {"accuracy": 0.5, "accuracy_stderr": 0.01, "checkpoint": "c" * 64}
+    for number in range(2):
+        stores.candidates.create(job, {}, flops=1, adds=0, params=1)
+        stores.candidates.complete(job, number, **known)
+    stores.jobs.claim("w", 60)
+    stores.jobs.succeed(job, owner="w")
+
+    assert pareconv.finish(job, 1, epochs=2, formats=("onnx",))["status"] == "queued"
+    (wanted,) = stores.candidates.wanted(job)
+    assert (wanted.number, wanted.wanted) == (1, {"epochs": 2.0, "formats": ["onnx"]})
+    assert pareconv.students(job) == []
+    stores.candidates.finish(job, 1, finish_accuracy=0.6, test_accuracy=0.6, compute=1.0)
+    assert [each["trial"] for each in pareconv.students(job)] == [1]
+    stores.jobs.claim("w", 60)
+    stores.jobs.succeed(job, owner="w")
+    extension = pareconv.extend(job, 40, time_limit_s=5)["extension"]
+    assert extension == {"trials": 40, "time_limit_s": 5.0, "after": 2}
+
+
 def test_jobs_come_in_pages(pareconv, spec):
     ids = [pareconv.submit(spec)["id"] for _ in range(3)]
 

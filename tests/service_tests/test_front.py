@@ -53,8 +53,9 @@ def test_before_the_profile_the_front_is_empty_and_has_no_teacher(client, job):
         "objectives": ["accuracy", "flops"],
         "trials_completed": 0,
         "flops_convention": "one multiply-add is 1 (fvcore)",
-        "budget": {"flops": None, "params": None, "latency_ms": None},
+        "budget": {"flops": None, "params": None, "latency_ms": None, "accuracy_drop": None},
         "teacher": None,
+        "answer": None,
         "points": [],
     }
 
@@ -91,7 +92,8 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
     front = client.get(f"/jobs/{job}/pareto").json()
 
     assert front["trials_completed"] == 3
-    assert front["budget"] == {"flops": 500, "params": None, "latency_ms": None}
+    limits = {"flops": 500, "params": None, "latency_ms": None, "accuracy_drop": None}
+    assert front["budget"] == limits
     assert front["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
     assert [each["trial"] for each in front["points"]] == [2, 0]
     cheap, best = front["points"]
@@ -115,10 +117,61 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
         "finish_accuracy": 0.85,
         "test_accuracy": 0.84,
         "latencies": [timed],
+        "answer": False,
         "artifacts": [
             {"format": "onnx", "bytes": 7, "sha256": sha, "href": f"/jobs/{job}/students/0/onnx"}
         ],
     }
+
+
+def finish(stores, job, number, accuracy):
+    found = {"finish_accuracy": accuracy, "test_accuracy": 0.1}  # which decides nothing
+    stores.candidates.finish(job, number, **found, compute=9.0)
+
+
+def test_the_answer_is_the_least_costly_that_was_finished_within_the_accuracy_drop(
+    client, spec, stores
+):
+    spec["budget"] = {"accuracy_drop": 2.5}
+    job = client.post("/jobs", json=spec).json()["id"]
+    assert client.get(f"/jobs/{job}").json()["answer"] is None
+    stores.jobs.claim("w", 60)
+    stores.jobs.update(job, owner="w", profile=PROFILE | {"budget": {}})
+    for accuracy, flops in ((0.70, 100), (0.80, 200), (0.88, 300), (0.89, 400)):
+        add(stores, job, accuracy, flops=flops)
+
+    shown = client.get(f"/jobs/{job}").json()
+    assert (shown["answer"]["trial"], shown["answer"]["least_accuracy"]) == (None, 0.875)
+    assert "no student is finished yet" in shown["answer"]["message"]
+    assert shown["best"]["trial"] == 3
+
+    before = etag_of(client, job).headers["etag"]
+    finish(stores, job, 0, 0.85)
+    shown = client.get(f"/jobs/{job}").json()
+    assert shown["answer"]["trial"] is None
+    assert "the nearest is trial 0, with 0.8500; allow a larger" in shown["answer"]["message"]
+
+    finish(stores, job, 3, 0.90)
+    finish(stores, job, 1, 0.875)
+    shown = client.get(f"/jobs/{job}").json()
+    front = client.get(f"/jobs/{job}/pareto").json()
+    assert shown["answer"]["trial"] == shown["best"]["trial"] == 1
+    assert front["answer"] == shown["answer"]
+    assert front["budget"]["accuracy_drop"] == 2.5
+    assert [each["trial"] for each in front["points"] if each["answer"]] == [1]
+    assert etag_of(client, job).headers["etag"] != before
+
+
+def test_the_answer_over_parameters_is_that_of_the_fewest(client, spec, stores):
+    spec["budget"] = {"accuracy_drop": 1}
+    spec["search"] = {"objectives": ["accuracy", "params"]}
+    job = client.post("/jobs", json=spec).json()["id"]
+    stores.jobs.claim("w", 60)
+    stores.jobs.update(job, owner="w", profile=PROFILE)
+    for params in (30, 20, 40):
+        number = add(stores, job, 0.9, flops=1000 - params, params=params)
+        finish(stores, job, number, 0.9)
+    assert client.get(f"/jobs/{job}").json()["answer"]["trial"] == 1
 
 
 def test_the_front_can_be_drawn_over_parameters(client, job, stores):

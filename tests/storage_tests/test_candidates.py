@@ -8,6 +8,7 @@ import pytest
 from pareconv.storage.artifacts import ArtifactStore
 from pareconv.storage.candidates import CandidateState, CandidateStore
 from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
+from pareconv.storage.jobs import JobStatus, Stage
 from pareconv.storage.tables import CandidateRow
 
 MEASURED = {
@@ -249,6 +250,8 @@ def test_the_version_changes_with_every_change_and_only_then(database, candidate
         create,
         lambda: candidates.stop(job.id, 2, "dominated", **MEASURED),
         lambda: candidates.reevaluate(job.id, 0, **AGAIN),
+        lambda: candidates.want(job.id, 0, {}),
+        lambda: candidates.unwant(job.id, 0),
         finish,
         export,
     ):
@@ -256,6 +259,7 @@ def test_the_version_changes_with_every_change_and_only_then(database, candidate
         seen.append(candidates.version(job.id))
     assert len(set(seen)) == len(seen)
     candidates.fail(job.id, 1, "again")
+    candidates.want(job.id, 0, {})
     candidates.front(job.id)
     assert candidates.version(job.id) == seen[-1]
 
@@ -358,3 +362,84 @@ def test_the_front_of_ten_thousand_is_fast(database, candidates, job):
     front = candidates.front(job.id)
     assert front
     assert time.perf_counter() - started < 1.0
+
+
+HOW = {"epochs": 3.0, "formats": ["onnx"]}
+
+
+def test_a_student_is_wanted_until_it_is_finished(candidates, job, create):
+    create(accuracy=0.5)
+    create(accuracy=0.6)
+    assert candidates.wanted(job.id) == []
+    assert candidates.want(job.id, 1, {})
+    assert candidates.want(job.id, 1, HOW)  # asked again, in another way
+    assert [(each.number, each.wanted) for each in candidates.wanted(job.id)] == [(1, HOW)]
+    candidates.finish(job.id, 1, **FINISHED)
+    assert candidates.wanted(job.id) == []
+    assert [each.number for each in candidates.finalists(job.id)] == [1]
+
+
+def test_what_cannot_be_finished_is_wanted_no_longer(candidates, job, create):
+    create(accuracy=0.5)
+    candidates.want(job.id, 0, {})
+    candidates.unwant(job.id, 0)
+    assert candidates.wanted(job.id) == candidates.finalists(job.id) == []
+
+
+def test_who_is_finished_is_wanted_in_vain(candidates, jobs, job, create):
+    create(accuracy=0.5)
+    candidates.finish(job.id, 0, **FINISHED)
+    before = jobs.get(job.id), candidates.get(job.id, 0)
+    assert not candidates.want(job.id, 0, HOW)
+    assert (jobs.get(job.id), candidates.get(job.id, 0)) == before
+
+
+def test_a_job_that_succeeded_is_queued_for_a_student(candidates, jobs, job, create):
+    create(accuracy=0.5)
+    jobs.claim("worker", 60)
+    jobs.update(job.id, owner="worker", stage=Stage.FINISH, progress=1.0)
+    assert jobs.succeed(job.id, owner="worker")
+    candidates.want(job.id, 0, {})
+    queued = jobs.get(job.id)
+    assert (queued.status, queued.stage) == (JobStatus.QUEUED, Stage.FINISH)
+    assert (queued.progress, queued.started_at, queued.finished_at) == (0.0, None, None)
+
+
+def test_a_job_that_waits_or_runs_stays_as_it_is(candidates, jobs, job, create):
+    create(accuracy=0.5)
+    for _ in range(2):
+        before = jobs.get(job.id)
+        assert candidates.want(job.id, 0, {})
+        assert jobs.get(job.id) == before
+        jobs.claim("worker", 60)
+
+
+@pytest.mark.parametrize(
+    ("way", "remedy"),
+    [
+        ([JobStatus.PAUSED], "resume it first"),
+        ([JobStatus.CANCELLED], "resume it first"),
+        ([JobStatus.RUNNING, JobStatus.FAILED], "resume it first"),
+        ([JobStatus.RUNNING, JobStatus.CANCELLING], "wait until it has ended"),
+    ],
+)
+def test_a_job_that_stopped_early_finishes_nobody(candidates, jobs, job, create, way, remedy):
+    create(accuracy=0.5)
+    for status in way:
+        before = jobs.transition(job.id, status)
+    with pytest.raises(Conflict, match=f"is {way[-1]}.*{remedy}"):
+        candidates.want(job.id, 0, {})
+    assert jobs.get(job.id) == before
+    assert candidates.wanted(job.id) == []
+
+
+def test_only_a_complete_candidate_with_weights_is_wanted(candidates, job, create):
+    create()
+    candidates.stop(job.id, create().number, "dominated", **MEASURED)
+    candidates.complete(job.id, create().number, **MEASURED | {"checkpoint": None})
+    for number, reason in ((0, "is running"), (1, "is stopped"), (2, "no weights")):
+        with pytest.raises(Conflict, match=f"candidate {number} .*{reason}"):
+            candidates.want(job.id, number, {})
+    with pytest.raises(NotFound, match="no candidate"):
+        candidates.want(job.id, 3, {})
+    assert candidates.wanted(job.id) == []

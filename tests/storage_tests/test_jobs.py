@@ -60,7 +60,14 @@ def test_a_new_job_waits_in_the_queue(jobs):
 
 
 def test_an_unknown_job_is_not_found(jobs):
-    for call in (jobs.get, jobs.cancel, jobs.resume, jobs.delete):
+    for call in (
+        jobs.get,
+        jobs.cancel,
+        jobs.resume,
+        jobs.delete,
+        lambda id: jobs.extend(id, trials=1),
+        lambda id: jobs.succeed(id, owner="worker"),
+    ):
         with pytest.raises(NotFound, match="no job 'nowhere'"):
             call("nowhere")
     with pytest.raises(NotFound):
@@ -356,3 +363,83 @@ def test_values_are_copies(jobs, job):
 def test_a_job_of_an_unknown_id_of_the_right_form_is_not_found(database):
     with pytest.raises(NotFound):
         JobStore(database).get(new_id())
+
+
+MEASURED = {
+    "accuracy": 0.9,
+    "accuracy_stderr": 0.01,
+    "loss": 0.3,
+    "seconds": 12.5,
+    "images": 50,
+    "compute": 60.0,
+    "rungs": [],
+    "checkpoint": "c" * 64,
+}
+EXTENDED = {"trials": 40, "time_limit_s": None}
+
+
+def test_a_job_that_succeeded_is_extended_and_waits_again(jobs, database):
+    job = job_that_is(JobStatus.SUCCEEDED, jobs)
+    candidates = CandidateStore(database)
+    for _ in range(2):
+        number = candidates.create(job.id, {}, flops=1, adds=0, params=1).number
+        candidates.complete(job.id, number, **MEASURED)
+    again = {"accuracy": 0.8, "accuracy_stderr": 0.01, "evaluations": 3}
+    candidates.reevaluate(job.id, 1, **again, compute=1.0, seconds=5.0)
+    candidates.finish(job.id, 0, finish_accuracy=0.9, test_accuracy=0.9, compute=1.0)
+    extended = jobs.extend(job.id, trials=40)
+    assert extended == jobs.get(job.id)
+    assert (extended.status, extended.stage) == (JobStatus.QUEUED, Stage.SEARCH)
+    assert (extended.progress, extended.started_at, extended.finished_at) == (0.0, None, None)
+    counted = {"candidates": 2, "evaluations": 4, "seconds": 30.0, "finalists": 1}
+    assert extended.extension == EXTENDED | counted
+
+
+def test_the_last_extension_is_kept(jobs):
+    job = job_that_is(JobStatus.SUCCEEDED, jobs)
+    jobs.extend(job.id, trials=40)
+    jobs.claim("worker", LONG)
+    jobs.transition(job.id, JobStatus.SUCCEEDED)
+    again = jobs.extend(job.id, trials=3, time_limit_s=2.5)
+    nothing = {"candidates": 0, "evaluations": 0, "seconds": 0, "finalists": 0}
+    assert again.extension == {"trials": 3, "time_limit_s": 2.5} | nothing
+
+
+@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.SUCCEEDED})
+def test_only_a_job_that_succeeded_is_extended(jobs, status):
+    job = job_that_is(status, jobs)
+    is_resumable = status in {JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED}
+    remedy = "resume it first" if is_resumable else "wait until it has ended"
+    with pytest.raises(Conflict, match=f"is {status}.*{remedy}"):
+        jobs.extend(job.id, trials=40)
+    assert jobs.get(job.id) == job
+
+
+def test_a_job_succeeds_for_its_worker_alone(jobs, job):
+    jobs.claim("worker", LONG)
+    with pytest.raises(Conflict, match="'other' no longer holds"):
+        jobs.succeed(job.id, owner="other")
+    assert jobs.succeed(job.id, owner="worker")
+    assert jobs.get(job.id).status is JobStatus.SUCCEEDED
+    assert jobs.get(job.id).progress == 0.0  # which its worker reports
+
+
+def test_a_job_does_not_succeed_while_a_student_is_wanted(jobs, job, database):
+    """It was asked for after the worker looked for the last time: the next one goes on at once."""
+    jobs.claim("worker", LONG)
+    candidates = CandidateStore(database)
+    candidates.create(job.id, {}, flops=1, adds=0, params=1)
+    candidates.complete(job.id, 0, **MEASURED)
+    assert candidates.want(job.id, 0, {})
+    assert not jobs.succeed(job.id, owner="worker")
+    assert jobs.get(job.id).status is JobStatus.RUNNING
+    assert jobs.claim("other", LONG).id == job.id
+    candidates.finish(job.id, 0, finish_accuracy=0.9, test_accuracy=0.9, compute=1.0)
+    assert jobs.succeed(job.id, owner="other")
+
+
+def test_a_cancelled_job_does_not_succeed(jobs, job):
+    jobs.claim("worker", LONG)
+    jobs.cancel(job.id)
+    with pytest.raises(Conflict, match="is cancelling"):
+        jobs.succeed(job.id, owner="worker")

@@ -76,13 +76,13 @@ def test_what_an_older_version_stored_is_kept(database_of_0001):
     database.migrate()
     assert differences(database, Base.metadata) == []
     job = JobStore(database).get("a")
-    assert (job.spec, job.library_id) == ({"seed": 3}, None)
+    assert (job.spec, job.library_id, job.extension) == ({"seed": 3}, None, None)
     assert [event.type for event in EventStore(database).page("a")] == ["queued"]
     assert [each.format for each in ArtifactStore(database).of_job("a")] == ["pt2"]
     candidates = CandidateStore(database).all("a")
     assert [each.evaluations for each in candidates] == [0, 0, 1]
     for each in candidates:
-        assert (each.compute, each.predicted, each.rungs) == (None, None, [])
+        assert (each.compute, each.predicted, each.rungs, each.wanted) == (None, None, [], None)
     assert (candidates[2].plan, candidates[2].accuracy) == ({"b": "shift"}, 0.5)
 
 

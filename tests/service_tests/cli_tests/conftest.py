@@ -35,7 +35,7 @@ def job(client, spec):
 
 @pytest.fixture
 def finished(job, stores):
-    """A job that succeeded, with two finalists on its front and a file of each."""
+    """A job that succeeded: two finalists on its front, a file of each, and another trial."""
     stores.jobs.claim("w", 60)
     profile = {"teacher": TEACHER, "budget": {"flops": 6_250_000, "params": None}}
     stores.jobs.update(job, owner="w", profile=profile, stage=Stage.FINISH, progress=1.0)
@@ -52,6 +52,8 @@ def finished(job, stores):
         stores.candidates.finish(job, number, **finished)
         file = {"sha256": sha256, "size_bytes": size_bytes, "filename": f"student-{number}.onnx"}
         stores.artifacts.put(job, number, format="onnx", **file)
+    stores.candidates.create(job, {"layer1.0": "shift"}, flops=9_000_000, adds=0, params=30_000)
+    stores.candidates.complete(job, 2, accuracy=0.8, **known | {"checkpoint": "c" * 64})
     stores.jobs.transition(job, JobStatus.SUCCEEDED, owner="w")
     return job
 

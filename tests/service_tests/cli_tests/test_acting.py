@@ -1,4 +1,4 @@
-"""`cancel`, `resume` and `download`."""
+"""`cancel`, `resume`, `extend`, `finish` and `download`."""
 
 import json
 
@@ -6,6 +6,44 @@ import json
 def test_cancel_and_resume_tell_the_new_status(run, job):
     assert run("cancel", job).stdout == f"Job {job} is cancelled\n"
     assert json.loads(run("resume", job, "--json").stdout)["status"] == "queued"
+
+
+def test_a_search_is_extended(run, finished):
+    told = run("extend", finished, "--trials", 40, "--time-limit", 600, "--json").stdout
+    extension = {"trials": 40, "time_limit_s": 600.0, "after": 3}
+    assert json.loads(told)["extension"] == extension
+    result = run("extend", finished, "--trials", 40)
+    assert result.exit_code == 1
+    assert "wait until it has ended" in result.stderr
+
+
+def test_one_more_trial_is_finished(run, finished, stores):
+    result = run("finish", finished, 2, "--epochs", 3, "--formats", "onnx, pt2")
+    assert result.stdout == f"Job {finished} is queued\n"
+    (wanted,) = stores.candidates.wanted(finished)
+    assert (wanted.number, wanted.wanted) == (2, {"epochs": 3.0, "formats": ["onnx", "pt2"]})
+
+
+def test_who_is_finished_is_not_finished_again(run, finished):
+    assert json.loads(run("finish", finished, 1, "--json").stdout)["status"] == "succeeded"
+
+
+def test_a_format_that_is_none_is_exit_code_2(run, finished):
+    result = run("finish", finished, 2, "--formats", "exe")
+    assert result.exit_code == 2
+    assert "formats.0" in result.stderr
+
+
+def test_files_of_who_left_the_front_are_saved_too(run, finished, stores, tmp_path):
+    stores.candidates.create(finished, {}, flops=1, adds=0, params=1)
+    known = {"loss": 0.3, "seconds": 1.5, "images": 80, "compute": 90.0, "rungs": []}
+    known |= {"accuracy_stderr": 0.01, "checkpoint": None}
+    stores.candidates.complete(finished, 3, accuracy=0.99, **known)
+    run("download", finished, "--to", tmp_path / "here")
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {
+        "student-0.onnx",
+        "student-1.onnx",
+    }
 
 
 def test_the_files_of_all_finalists_are_saved(run, finished, tmp_path):

@@ -26,7 +26,8 @@ def test_every_option_reaches_its_field(submit):
         "--num-classes 2 --normalize imagenet --train-epochs 3 --image-size 48 --augment crop "
         "--budget-params 30000 --trials 5 --operators svd,ghost --granularity conv "
         "--distill-epochs 0.5 --finish-epochs 2 --finalists 1 --formats onnx,pt2 --name mine "
-        "--seed 9 --device cpu --weights teacher:abc --data dataset:xyz"
+        "--seed 9 --device cpu --weights teacher:abc --data dataset:xyz "
+        "--accuracy-drop 1.5"
     )
 
     spec = submitted(submit(*options.split(), "--json"))
@@ -36,7 +37,7 @@ def test_every_option_reaches_its_field(submit):
     assert spec["teacher"]["training"]["epochs"] == 3
     dataset = {"source": "dataset:xyz", "image_size": 48, "augment": "crop"}
     assert spec["dataset"].items() >= dataset.items()
-    assert spec["budget"] == {"flops": "50%", "params": 30000}
+    assert spec["budget"] == {"flops": "50%", "params": 30000, "accuracy_drop": 1.5}
     search = {"trials": 5, "operators": ["svd", "ghost"], "granularity": "conv"}
     assert spec["search"].items() >= search.items()
     assert spec["distill"]["epochs"] == 0.5

@@ -12,7 +12,8 @@ FRONT = {
     "job": "1m3qjx0y6bq3c8z5w9d2e7f4ga",
     "status": "succeeded",
     "trials_completed": 8,
-    "budget": {"flops": 6_250_000, "params": None, "latency_ms": None},
+    "budget": {"flops": 6_250_000, "params": None, "latency_ms": None, "accuracy_drop": None},
+    "answer": None,
     "teacher": {
         "accuracy": 0.981,
         "test_accuracy": 0.975,
@@ -81,6 +82,15 @@ def test_the_front_fits_80_columns_and_says_what_was_reached(shown):
     assert "Finalist 7: test accuracy 96.6%, the teacher's 97.5%, at 49% of its FLOPs" in words
     assert "onnx 160kB /jobs/x/students/7/onnx" in words
     assert "http://localhost:8000/dashboard" in words
+
+
+def test_the_answer_to_an_accuracy_drop_is_told(shown):
+    answer = {"trial": 7, "least_accuracy": 0.971, "message": "trial 7 is the least costly"}
+    budget = {"flops": None, "params": 40_000, "latency_ms": None, "accuracy_drop": 1.0}
+    text = shown(front_view(FRONT | {"answer": answer, "budget": budget}, server="http://x"))
+
+    assert "budget 40.0k parameters and an accuracy drop of 1" in " ".join(text.split())
+    assert "Answer: trial 7 is the least costly" in text
 
 
 def test_the_full_front_names_every_block(shown):

@@ -83,6 +83,11 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(run, job, store
     assert stores.jobs.get(job).status == JobStatus.QUEUED
 
 
+def test_the_live_display_counts_the_trials_of_an_extension(client, finished, stores, shown):
+    stores.jobs.extend(finished, trials=40)
+    assert "trials 3/43" in shown(job_view(client.get(f"/jobs/{finished}").json(), []))
+
+
 def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
     job = client.get(f"/jobs/{finished}").json()
     job |= {"status": "running", "stage": "search", "progress": 0.42, "eta_s": 96.0}
@@ -90,6 +95,6 @@ def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
 
     text = shown(job_view(job, ["19:00:00 trial 1 is done"], is_connected=False))
 
-    expected = ("running, search", "42%", "about 1:36 left", "trials 2/8", "best 95.0% at 6.00M")
+    expected = ("running, search", "42%", "about 1:36 left", "trials 3/8", "best 95.0% at 6.00M")
     for each in (*expected, "19:00:00 trial 1 is done", "connection lost"):
         assert each in text

@@ -1,14 +1,14 @@
 """Latency tables, the latency of a candidate's plan, and those measured of finalists.
 
-Revision 0003, after 0002. Types are spelt out: a later change of the models must not change it.
+Revision 0004, after 0003. Types are spelt out: a later change of the models must not change it.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
