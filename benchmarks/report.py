@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks import (
     adder,
     fidelity,
+    latency,
     long_tail,
     methods,
     operators,
@@ -135,6 +136,13 @@ SECTIONS = (
         adder.table,
         "A ResNet-8 whose convolutions but the stem are adder layers, from random weights, on "
         "scikit-learn's digits at 16 pixels.",
+    ),
+    Section(
+        "Predicted latencies",
+        "latency",
+        latency.table,
+        "Thirty random plans of ResNet-18 at 64 pixels, from few blocks rebuilt to nearly all: the "
+        "sum over their parts, timed alone, against the whole student, one image at a time.",
     ),
     Section(
         "Where the time goes",
