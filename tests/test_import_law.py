@@ -13,6 +13,7 @@ TORCH_FREE = {
     "pareconv.models.cost_table",
     "pareconv.models.errors",
     "pareconv.models.plan",
+    "pareconv.search.data.torchvision_table",
     "pareconv.search.errors",
     "pareconv.search.executors.child",
     "pareconv.search.prediction",
