@@ -2,29 +2,51 @@
 size.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-import torch
 from torch import Tensor
 
-from pareconv.search.data.folders import ImageFolder
-from pareconv.search.data.sources import Source, existing, load
-from pareconv.search.data.splits import hold_out_test
+from pareconv.search.data.images import Images
+from pareconv.search.data.originals import Originals
+from pareconv.search.data.sources import Source, load, opened
 from pareconv.search.spec import Auto
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Training images of each class (validation included), how many there are to test, and their
-    side in pixels.
+    """Training images of each class, how many there are to test and, where the data set brings
+    them, to validate on (None where a job holds them out of train); their side in pixels.
     """
 
     classes: tuple[str, ...]
     train_counts: tuple[int, ...]
+    validation: int | None
     test: int
     image_size: int
+
+    @classmethod
+    def of(cls, originals: Originals, size: int) -> Self:
+        validation = originals.validation
+        return cls(
+            originals.classes,
+            _counts(originals.train.labels, len(originals.classes)),
+            None if validation is None else len(validation),
+            len(originals.test),
+            size,
+        )
+
+    @classmethod
+    def of_images(cls, images: Images) -> Self:
+        validation = images.validation_labels
+        return cls(
+            images.classes,
+            _counts(images.train_labels, len(images.classes)),
+            None if validation is None else len(validation),
+            len(images.test_labels),
+            images.image_size,
+        )
 
     @property
     def train(self) -> int:
@@ -33,28 +55,12 @@ class Contents:
 
 def contents(source: Source, image_size: int | Auto, *, cache: Path) -> Contents:
     """Raises InvalidSpec on `dataset.source` or `dataset.image_size`."""
-    match source.kind:
-        case "folder" | "zip" as kind:
-            folder = ImageFolder(kind, existing(source), source.fingerprint)
-            return _of_folder(folder, image_size)
-    images = load(source, image_size=image_size, cache=cache)
-    return Contents(
-        images.classes,
-        _counts(images.train_labels, images.classes),
-        len(images.test_labels),
-        images.image_size,
-    )
+    if source.kind == "digits":
+        return Contents.of_images(load(source, image_size=image_size, cache=cache))
+    with opened(source, scratch=cache) as originals:
+        size = originals.common_size if image_size == "auto" else image_size
+        return Contents.of(originals, size)
 
 
-def _of_folder(folder: ImageFolder, image_size: int | Auto) -> Contents:
-    listing = folder.listing()
-    labels, test = torch.tensor([label for _, label in listing.train]), len(listing.test)
-    if not test:
-        kept, held_out = hold_out_test(labels)
-        labels, test = labels[kept], len(held_out)
-    size = folder.common_size(listing) if image_size == "auto" else image_size
-    return Contents(listing.classes, _counts(labels, listing.classes), test, size)
-
-
-def _counts(labels: Tensor, classes: Sequence[str]) -> tuple[int, ...]:
-    return tuple(labels.bincount(minlength=len(classes)).tolist())
+def _counts(labels: Tensor, classes: int) -> tuple[int, ...]:
+    return tuple(labels.bincount(minlength=classes).tolist())

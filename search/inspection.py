@@ -71,7 +71,11 @@ class Inspection:
             | {"preparation": self.preparation}
             | {"flops_by_operator": flops_by_operator(self.network, *self.shape)},
             "classes": list(self.data.classes),
-            "images": {"train": self.data.train, "test": self.data.test},
+            "images": {
+                "train": self.data.train,
+                "validation": self.data.validation,
+                "test": self.data.test,
+            },
             "image_size": self.data.image_size,
             "blocks": [
                 {
@@ -112,6 +116,7 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
         counts = long_tail(data.train_counts, spec.dataset.imbalance)
         data = replace(data, train_counts=tuple(counts))
     _check_classes(spec, data)
+    _check_validation(spec, data)
     _check_methods_fit(spec, data)
     if data.image_size < known.min_size:
         raise InvalidSpec(
@@ -197,6 +202,16 @@ def _check_drop(spec: JobSpec) -> None:
             "finish.finalists",
             "0 leaves open who is within budget.accuracy_drop, which finished students decide; "
             "allow at least 1",
+        )
+
+
+def _check_validation(spec: JobSpec, data: Contents) -> None:
+    fraction = spec.dataset.validation_fraction
+    if fraction != "auto" and data.validation is not None:
+        raise InvalidSpec(
+            "dataset.validation_fraction",
+            f"{fraction} has no use: the data set brings its own validation split, of "
+            f"{data.validation:,} images; leave it out, or take the split out of the data set",
         )
 
 

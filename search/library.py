@@ -91,7 +91,7 @@ class LibraryBuilder:
         self._batch_size, self._lr = bench.spec.library.batch_size, bench.spec.library.lr
         self._images = bench.spec.library.images
         chosen = bench.held_out(_LOSS_IMAGES)
-        self._held_out = normalize(chosen.images, chosen.mean, chosen.std)
+        self._held_out = normalize(chosen.images[:], chosen.mean, chosen.std)
         wanted = self._recipe.score_images
         known = bench.held_out(max(_PANEL_FROM, wanted))
         self._panel = draw(bench.teacher, known, wanted, derived(bench.spec.seed, "panel"))

@@ -39,7 +39,7 @@ def draw(teacher: fx.GraphModule, split: Split, size: int, seed: int) -> Panel:
     """
     if size >= len(split):
         weights = torch.ones(len(split), device=split.images.device)
-        return Panel(normalize(split.images, split.mean, split.std), weights)
+        return Panel(normalize(split.images[:], split.mean, split.std), weights)
     entropy = _entropies(teacher, split).double().cpu()
     chance = entropy + _EVEN * entropy.mean() + torch.finfo(entropy.dtype).tiny
     chance /= chance.sum()

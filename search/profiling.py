@@ -10,6 +10,7 @@ from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.batches import Split
+from pareconv.search.data.rows import chunks
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import InvalidSpec, JobFailed
@@ -141,7 +142,9 @@ def _fingerprint(bench: Workbench) -> str:
     """SHA-256 of the training and validation images and labels: what a library was made on."""
     digest = hashlib.sha256()
     for split in (bench.train, bench.validation):
-        for tensor in (split.images, split.labels):
-            digest.update(repr(tuple(tensor.shape)).encode())
-            digest.update(tensor.cpu().numpy().tobytes())
+        digest.update(repr(tuple(split.images.shape)).encode())
+        for part in chunks(split.images):
+            digest.update(split.images[part].cpu().contiguous().numpy().data)
+        digest.update(repr(tuple(split.labels.shape)).encode())
+        digest.update(split.labels.cpu().numpy().data)
     return digest.hexdigest()

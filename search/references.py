@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pareconv.search.data.sources import Source
+from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 from pareconv.search.errors import InvalidSpec
 from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound
@@ -55,13 +56,13 @@ class References:
         match kind:
             case "digits":
                 return Source("digits")
-            case "cifar10" | "cifar100":
-                return Source(kind, self._allowed("dataset.source", value))
             case "file":
                 path = self._allowed("dataset.source", value)
-                return Source("folder" if path.is_dir() else "zip", path)
+                return Source("folder" if path.is_dir() else "file", path)
+            case name if name in TORCHVISION_SETS:
+                return Source(name, self._allowed("dataset.source", value))
         sha256 = self._upload("dataset", "dataset.source", value)
-        return Source("zip", self.files.local_path(sha256), fingerprint=sha256)
+        return Source("file", self.files.local_path(sha256), fingerprint=sha256)
 
     def latencies(self, subject: LatencySubject) -> list[dict[str, Any]]:
         """What was measured so far of that device under these conditions."""

@@ -117,7 +117,9 @@ def _dataset(dataset: Dataset, images: Images) -> Dataset:
             "image_size": images.image_size,
             "augment": augment if dataset.augment == "auto" else dataset.augment,
             "validation_fraction": (
-                resolve_fraction(len(images.train_labels)) if fraction == "auto" else fraction
+                resolve_fraction(len(images.train_labels))
+                if fraction == "auto" and images.validation_labels is None
+                else fraction
             ),
         }
     )

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from pareconv.models.cost_table import Objective
+from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 
 Auto = Literal["auto"]
 Triple = tuple[float, float, float]
@@ -28,7 +29,9 @@ ParameterValue = bool | int | float | str
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
-_REFERENCE_TO_DATASET = re.compile(r"digits|dataset:[\w-]+|file:.+|cifar10:.+|cifar100:.+")
+_REFERENCE_TO_DATASET = re.compile(
+    rf"digits|dataset:[\w-]+|file:.+|({'|'.join(TORCHVISION_SETS)}):.+"
+)
 
 _LIMIT_FORMS = "give a whole number, or a share of the teacher's cost such as '50%'"
 _MS_FORMS = "give milliseconds, or a share of the teacher's such as '60%'"
@@ -141,8 +144,9 @@ class Dataset(Spec):
     """The images to compress it on. The test split is touched once, for a finalist."""
 
     source: str = Field(
-        description="`dataset:<id>` (uploaded), `file:<path>` (folder or zip on the server, under "
-        "an allowed root), `digits`, `cifar10:<path>`, `cifar100:<path>`",
+        description="`dataset:<id>` (uploaded), `file:<path>` (a folder of images, a zip or tar of "
+        "one, or a numpy archive, on the server, under an allowed root), `digits`, or a data set "
+        f"of torchvision that lies there, `<name>:<path>` ({', '.join(TORCHVISION_SETS)})",
         examples=["digits"],
     )
     image_size: int | Auto = Field(
@@ -158,7 +162,8 @@ class Dataset(Spec):
     validation_fraction: float | Auto = Field(
         "auto",
         description="share of the training split held out, stratified, 0.001 to 0.5; "
-        "`auto`: 2,000 images, at most a fifth",
+        "`auto`: 2,000 images, at most a fifth, and none where the data set brings a validation "
+        "split of its own",
     )
     imbalance: float | None = Field(
         None,
@@ -173,8 +178,9 @@ class Dataset(Spec):
     def _reference(cls, source: str) -> str:
         if not _REFERENCE_TO_DATASET.fullmatch(source):
             raise ValueError(
-                f"{source!r} is none of dataset:<id>, file:<path>, digits, cifar10:<path>, "
-                "cifar100:<path>; upload an archive with POST /datasets and use the id it answers"
+                f"{source!r} is none of dataset:<id>, file:<path>, digits, and <name>:<path> with "
+                f"one of the names {', '.join(TORCHVISION_SETS)}; upload an archive "
+                "with POST /datasets and use the id it answers"
             )
         return source
 

@@ -13,10 +13,9 @@ from pareconv.models.teachers.model_file import require_trust
 from pareconv.models.teachers.onnx_file.reading import is_onnx
 from pareconv.models.teachers.onnx_file.teacher import OnnxTeacher, check_onnx
 from pareconv.models.teachers.weights import is_safetensors, read_weights
-from pareconv.search.contents import contents
-from pareconv.search.data.folders import ImageFolder
+from pareconv.search.contents import Contents
 from pareconv.search.data.preview import preview
-from pareconv.search.data.sources import Source
+from pareconv.search.data.sources import Source, opened
 from pareconv.search.distillation.registry import METHODS
 from pareconv.search.evaluation import evaluate
 from pareconv.search.finishing import Tried, finish
@@ -98,13 +97,14 @@ def _weights(path: Path) -> Json:
 
 
 def _check_dataset(payload: Json, _emit: Emit) -> Json:
-    path = Path(payload["path"])
-    found = contents(Source("zip", path), 32, cache=Settings().home / "cache")
-    folder = ImageFolder("zip", path)
-    shown = preview(folder, folder.listing())
+    source = Source("file", Path(payload["path"]))
+    with opened(source, scratch=Settings().home / "cache") as originals:
+        shown = preview(originals)
+        found = Contents.of(originals, 0)
     return {
         "classes": list(found.classes),
         "train": found.train,
+        "validation": found.validation,
         "test": found.test,
         "train_counts": dict(zip(found.classes, found.train_counts, strict=True)),
         "image_size": shown.image_size,

@@ -17,8 +17,8 @@ from pareconv.search.checkpoints import restore_weights
 from pareconv.search.data.batches import Split, normalize
 from pareconv.search.data.images import Images
 from pareconv.search.data.imbalance import thinned
+from pareconv.search.data.rows import Pixels
 from pareconv.search.data.sources import load
-from pareconv.search.data.splits import split
 from pareconv.search.data.views import Views
 from pareconv.search.precision import channels_last
 from pareconv.search.references import References
@@ -55,7 +55,7 @@ class Workbench:
         time.
         """
         chosen = self._some(self.train, _SAMPLE)
-        return normalize(chosen.images, chosen.mean, chosen.std)
+        return normalize(chosen.images[:], chosen.mean, chosen.std)
 
     @cached_property
     def recalibration(self) -> Split:
@@ -131,17 +131,18 @@ def lay_out(
 ) -> Workbench:
     """Split the images and move all to the device of the resolved `spec`."""
     assert isinstance(spec.teacher.normalize, Normalize)  # resolved
-    assert isinstance(spec.dataset.validation_fraction, float)
     statistics = spec.teacher.normalize.mean, spec.teacher.normalize.std
-    train, validation = split(
-        images.train_labels, spec.dataset.validation_fraction, derived(spec.seed, "split")
-    )
+    if images.validation_labels is None:
+        assert isinstance(spec.dataset.validation_fraction, float)
+        images = images.held_out(spec.dataset.validation_fraction, derived(spec.seed, "split"))
 
-    def part(pixels: Tensor, labels: Tensor) -> Split:
+    def part(pixels: Pixels | None, labels: Tensor | None) -> Split:
+        assert pixels is not None
+        assert labels is not None
         return Split(pixels, labels, *statistics).to(spec.device)
 
     teacher = channels_last(teacher.to(spec.device).eval().requires_grad_(False))
-    shown = part(images.train_images[train], images.train_labels[train])
+    shown = part(images.train_images, images.train_labels)
     return Workbench(
         spec=spec,
         teacher=teacher,
@@ -149,7 +150,7 @@ def lay_out(
         train=shown,
         views=Views(shown, spec.dataset.augment, derived(spec.seed, "views")),  # type: ignore[arg-type]  # resolved
         answers=Answers(teacher, stage_ends(teacher, shown.images[:1].float())),
-        validation=part(images.train_images[validation], images.train_labels[validation]),
+        validation=part(images.validation_images, images.validation_labels),
         test=part(images.test_images, images.test_labels),
         teacher_file=teacher_file,
     )

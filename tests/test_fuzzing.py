@@ -5,13 +5,15 @@
 
 import io
 import random
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -26,8 +28,8 @@ from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.onnx_file.conversion import convert
 from pareconv.models.teachers.onnx_file.reading import read_onnx
 from pareconv.models.teachers.weights import read_weights
-from pareconv.search.data.decoding import decode_all
-from pareconv.search.data.folders import ImageFolder
+from pareconv.search.data.preview import preview
+from pareconv.search.data.sources import Source, opened
 from pareconv.search.errors import InvalidSpec
 
 SOME = settings(
@@ -77,10 +79,38 @@ def images() -> bytes:
     """A zip of two classes of two images."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(4):
-            image = io.BytesIO()
-            Image.new("RGB", (16, 16), (60 * number, 0, 0)).save(image, "PNG")
-            archive.writestr(f"{'cat' if number % 2 else 'dog'}/{number}.png", image.getvalue())
+        for name, content in members().items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def members() -> dict[str, bytes]:
+    found = {}
+    for number in range(4):
+        image = io.BytesIO()
+        Image.new("RGB", (16, 16), (60 * number, 0, 0)).save(image, "PNG")
+        found[f"{'cat' if number % 2 else 'dog'}/{number}.png"] = image.getvalue()
+    return found
+
+
+@cache
+def tarred(mode: str) -> bytes:
+    """The same as a tar, with a name too long for its header."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, content in {**members(), f"cat/{'x' * 200}.png": b"no image"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+@cache
+def arrays() -> bytes:
+    """A numpy archive of four images of two classes with names."""
+    file = io.BytesIO()
+    pixels = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8)
+    np.savez(file, images=pixels, labels=[0, 1, 0, 1], classes=np.array(["cat", "dog"]))
     return file.getvalue()
 
 
@@ -134,10 +164,8 @@ def read_network(path: Path) -> None:
 
 
 def read_images(path: Path) -> None:
-    folder = ImageFolder("zip", path)
-    folder.common_size(listing := folder.listing())
-    with folder.reader() as read:
-        decode_all([name for name, _ in listing.train], read, size=16, is_exact=False)
+    with opened(Source("file", path), scratch=path.parent) as originals:
+        preview(originals)
 
 
 CASES: dict[str, tuple[Callable[[], bytes], Callable[..., bytes], Callable[[Path], object]]] = {
@@ -146,6 +174,10 @@ CASES: dict[str, tuple[Callable[[], bytes], Callable[..., bytes], Callable[[Path
     "scrambled torch.save": (pickled, scrambled, read_weights),
     "scrambled safetensors": (safe, scrambled, read_weights),
     "scrambled zip of images": (images, scrambled, read_images),
+    "scrambled tar of images": (partial(tarred, "w:"), scrambled, read_images),
+    "scrambled tar.gz of images": (partial(tarred, "w:gz"), scrambled, read_images),
+    "scrambled tar.xz of images": (partial(tarred, "w:xz"), scrambled, read_images),
+    "scrambled numpy archive": (arrays, scrambled, read_images),
 }
 
 

@@ -10,21 +10,21 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from pareconv.search.data.rows import Pixels, chunks, moved
 from pareconv.search.spec import Triple
 
 Batch = tuple[Tensor, Tensor]  # float32 [B, 3, S, S] normalised, int64 [B]
-
-_CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Images uint8 [N, 3, S, S] with labels int64 [N], and how the network wants them normalised.
 
-    `mean` and `std` are per channel, for images scaled to [0, 1].
+    `mean` and `std` are per channel, for images scaled to [0, 1]. Images that are larger than
+    memory, or than that of their device, are fetched as they are asked for.
     """
 
-    images: Tensor
+    images: Pixels
     labels: Tensor
     mean: Triple
     std: Triple
@@ -40,7 +40,7 @@ class Split:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> Self:
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        return replace(self, images=moved(self.images, device), labels=self.labels.to(device))
 
 
 def normalize(images: Tensor, mean: Triple, std: Triple) -> Tensor:
@@ -49,11 +49,11 @@ def normalize(images: Tensor, mean: Triple, std: Triple) -> Tensor:
     return images.float().sub_(scale[0]).div_(scale[1])
 
 
-def statistics(images: Tensor) -> tuple[Triple, Triple]:
+def statistics(images: Pixels) -> tuple[Triple, Triple]:
     """Exact (mean, std) per channel of uint8 [N, 3, S, S] scaled to [0, 1]; std at least 1/255."""
     counts = torch.zeros(3, 256, dtype=torch.int64)
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK]
+    for part in chunks(images):
+        chunk = images[part]
         for channel in range(3):
             values = chunk[:, channel].reshape(-1)
             counts[channel] += torch.bincount(values, minlength=256).cpu()

@@ -1,4 +1,4 @@
-"""Decoding: image files to pixels, in threads. Knows nothing of classes, archives or torch.
+"""Decoding: image files to pixels, in threads. Knows nothing of classes and archives.
 
 Shapes: N images, S side in pixels; images are [3, S, S], red, green, blue.
 """
@@ -6,7 +6,6 @@ Shapes: N images, S side in pixels; images are [3, S, S], red, green, blue.
 import os
 import struct
 import zlib
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import pairwise
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pareconv.search.data.originals import Pictures
 from pareconv.search.errors import InvalidSpec
 
 MAX_PIXELS = 50_000_000  # of one image; 150 MB of memory when decoded
@@ -36,31 +36,28 @@ def decode(content: bytes, name: str) -> Image.Image:
     return _rgb(_opened(content, name), name)
 
 
-def decode_all(
-    names: Sequence[str], read: Callable[[str], bytes], *, size: int, is_exact: bool
-) -> tuple[NDArray[np.uint8], bool]:
-    """All images as uint8 [N, 3, size, size], and whether any of them had another size before.
+def decode_all(pictures: Pictures, pixels: NDArray[np.uint8], *, is_exact: bool) -> bool:
+    """Fill `pixels` [N, 3, S, S] with all of them; whether any had another size before.
 
     Scaled to the square, bilinear with antialiasing; with `is_exact` an image of another size is
-    InvalidSpec, as is one that is too large or corrupt. `read` is called from several threads.
+    InvalidSpec. Works in threads, and holds a few images at a time.
     """
-    pixels = np.empty((len(names), 3, size, size), np.uint8)
+    size = pixels.shape[-1]
 
     def fill(bounds: tuple[int, int]) -> bool:
         is_resized = False
-        for index in range(*bounds):
-            image = _opened(read(names[index]), names[index])
+        for number in range(*bounds):
+            image = pictures.rgb(number)
             if image.size != (size, size):
                 is_resized = True
                 if is_exact:
-                    raise _odd_size(image, names[index], size)
-            pixels[index] = _scaled(_rgb(image, names[index]), size)
+                    raise _odd_size(image, pictures.name(number), size)
+            pixels[number] = _scaled(image, size)
         return is_resized
 
-    bounds = pairwise([*range(0, len(names), _CHUNK), len(names)])
+    bounds = pairwise([*range(0, len(pictures), _CHUNK), len(pictures)])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        resized = list(threads.map(fill, bounds))
-    return pixels, any(resized)
+        return any(list(threads.map(fill, bounds)))
 
 
 def _scaled(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -94,7 +91,7 @@ def _odd_size(image: Image.Image, name: str, size: int) -> InvalidSpec:
     return InvalidSpec(
         "dataset.image_size",
         f"'auto' needs images of one size, but the first is {size} x {size} pixels and "
-        f"{name[:200]!r} is {image.width} x {image.height}; "
+        f"{name} is {image.width} x {image.height}; "
         f"give image_size in pixels, such as {size}",
     )
 

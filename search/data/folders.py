@@ -1,15 +1,11 @@
-"""Image folders, zipped or not: listed, decoded, and split where they bring no test split."""
+"""Image folders, packed or not: from a listing and a reader to originals."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import torch
-from torch import Tensor
 
-from pareconv.search.data import cache
 from pareconv.search.data.archive import (
     Reader,
     folder_reader,
@@ -17,93 +13,50 @@ from pareconv.search.data.archive import (
     list_zip,
     zip_reader,
 )
-from pareconv.search.data.decoding import decode_all, size_of
-from pareconv.search.data.images import MAX_SIZE, MIN_SIZE, Images, require_memory
+from pareconv.search.data.decoding import decode, size_of
 from pareconv.search.data.listing import Listing, Member
-from pareconv.search.data.splits import hold_out_test
-from pareconv.search.errors import InvalidSpec
+from pareconv.search.data.originals import Originals, Pictures
+from pareconv.search.data.tar import open_tar
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFolder:
-    """An image folder at `path`; `fingerprint` is a zip's SHA-256 where that is known already."""
-
-    kind: Literal["folder", "zip"]
-    path: Path
-    fingerprint: str | None = None
-
-    def listing(self) -> Listing:
-        return list_zip(self.path) if self.kind == "zip" else list_folder(self.path)
-
-    def reader(self) -> AbstractContextManager[Reader]:
-        return zip_reader(self.path) if self.kind == "zip" else folder_reader(self.path)
-
-    def common_size(self, listing: Listing) -> int:
-        """Side of the first image in pixels, from its header: what `auto` holds all others to."""
-        with self.reader() as read:
-            return _common_size(listing, read)
-
-    def fingerprint_of(self, listing: Listing) -> str:
-        if self.kind == "folder":
-            return cache.folder_fingerprint(self.path, (n for n, _ in listing.train + listing.test))
-        return self.fingerprint or cache.file_fingerprint(self.path)
+@contextmanager
+def open_folder(path: Path) -> Iterator[Originals]:
+    listing = list_folder(path)
+    with folder_reader(path) as read:
+        yield _originals(listing, read)
 
 
-def load(folder: ImageFolder, *, size: int | None, directory: Path) -> Images:
-    """The images at `size` pixels a side; None keeps the one size that all must share then.
-
-    `directory` keeps the cache.
-    """
-    listing = folder.listing()
-    with folder.reader() as read:
-        side = _common_size(listing, read) if size is None else size
-        fingerprint = folder.fingerprint_of(listing)
-        # Images at their own size are kept apart: `auto` must not accept what was scaled.
-        own, scaled = (
-            cache.entry(directory, folder.kind, fingerprint, f"{side} {variant}")
-            for variant in ("own", "scaled")
-        )
-        for path in (own,) if size is None else (own, scaled):
-            if found := cache.read(path, folder.path.stem):
-                return found
-        require_memory(len(listing.train) + len(listing.test), side)
-        train, is_scaled = _decoded(listing.train, read, size=side, is_exact=size is None)
-        test, is_test_scaled = _decoded(listing.test, read, size=side, is_exact=size is None)
-    images = _images(folder.path.stem, listing, train, test)
-    return cache.keep(scaled if is_scaled or is_test_scaled else own, images)
+@contextmanager
+def open_zipped(path: Path) -> Iterator[Originals]:
+    listing = list_zip(path)
+    with zip_reader(path) as read:
+        yield _originals(listing, read)
 
 
-def _common_size(listing: Listing, read: Reader) -> int:
-    """The side of the first image, which all others are held against when they are decoded."""
-    name, _ = listing.train[0]
-    width, height = size_of(read(name), name)
-    if width != height or not MIN_SIZE <= width <= MAX_SIZE:
-        raise InvalidSpec(
-            "dataset.image_size",
-            f"'auto' keeps the images' own size, but {name[:200]!r} is {width} x {height} pixels "
-            f"and must be square, of {MIN_SIZE} to {MAX_SIZE}; give image_size in pixels",
-        )
-    return width
+@contextmanager
+def open_tarred(path: Path, scratch: Path) -> Iterator[Originals]:
+    """A compressed one is unpacked, without a name, in the folder `scratch`."""
+    with open_tar(path, scratch) as (listing, read):
+        yield _originals(listing, read)
 
 
-def _decoded(
-    members: Sequence[Member], read: Reader, *, size: int, is_exact: bool
-) -> tuple[Tensor, bool]:
-    names = [name for name, _ in members]
-    pixels, is_scaled = decode_all(names, read, size=size, is_exact=is_exact)
-    return torch.from_numpy(pixels), is_scaled
-
-
-def _images(name: str, listing: Listing, train: Tensor, test: Tensor) -> Images:
-    labels = _labels(listing.train)
-    if listing.test:
-        test_labels = _labels(listing.test)
-        return Images(name, listing.classes, train, labels, test, test_labels)
-    kept, held_out = hold_out_test(labels)
-    return Images(
-        name, listing.classes, train[kept], labels[kept], train[held_out], labels[held_out]
+def _originals(listing: Listing, read: Reader) -> Originals:
+    return Originals.arranged(
+        listing.classes,
+        _pictures(listing.train, read),
+        validation=_pictures(listing.validation, read) if listing.validation else None,
+        test=_pictures(listing.test, read) if listing.test else None,
     )
 
 
-def _labels(members: Sequence[Member]) -> Tensor:
-    return torch.tensor([label for _, label in members])
+def _pictures(members: Sequence[Member], read: Reader) -> Pictures:
+    def content(number: int) -> tuple[bytes, str]:
+        name, _ = members[number]
+        return read(name), name
+
+    return Pictures(
+        torch.tensor([label for _, label in members]),
+        name=lambda number: repr(members[number][0][:200]),
+        size=lambda number: size_of(*content(number)),
+        rgb=lambda number: decode(*content(number)),
+    )

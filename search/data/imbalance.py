@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pareconv.search.data.images import Images
+from pareconv.search.data.rows import some
 
 _LEAST = 2  # images of a class: one on each side of the split
 
@@ -36,6 +37,6 @@ def thinned(images: Images, imbalance: float, seed: int) -> Images:
     chosen = torch.from_numpy(np.sort(np.concatenate(kept)))
     return replace(
         images,
-        train_images=images.train_images[chosen],
+        train_images=some(images.train_images, chosen),
         train_labels=images.train_labels[chosen],
     )

@@ -10,8 +10,11 @@ from pareconv.search.errors import InvalidSpec
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-TEST_FOLDERS = ("test", "val", "valid")  # the first that exists is the test split
-LAYOUTS = "train/<class>/<image> with test/<class>/<image>, or <class>/<image>"
+VALIDATION_FOLDERS = ("val", "valid", "validation")  # the first that exists counts
+LAYOUTS = (
+    "train/<class>/<image> with test/<class>/<image>, val/<class>/<image> or both, "
+    "or <class>/<image>"
+)
 
 Member = tuple[str, int]  # (name inside the archive, class index)
 Parts = tuple[str, ...]
@@ -19,13 +22,14 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The table of contents of an image folder; `test` is empty where it has no test split.
+    """The table of contents of an image folder; a split that it has not is empty.
 
     Classes are sorted by name, as torchvision's ImageFolder numbers them; members by name.
     """
 
     classes: tuple[str, ...]
     train: tuple[Member, ...]
+    validation: tuple[Member, ...]
     test: tuple[Member, ...]
     total_bytes: int
 
@@ -46,16 +50,15 @@ def arrange(names: Iterable[str], total_bytes: int) -> Listing:
             f"holds no image ({' '.join(sorted(IMAGE_SUFFIXES))}); at least two classes with "
             f"images are needed, laid out as {LAYOUTS}",
         )
-    train, test = _splits(_unwrapped(images))
+    train, validation, test = _splits(_unwrapped(images))
     classes = tuple(sorted(set(train.values())))
-    _check_classes(classes, set(test.values()))
+    _check_classes(classes, {"validation": set(validation.values()), "test": set(test.values())})
     index = {name: number for number, name in enumerate(classes)}
-    return Listing(
-        classes=classes,
-        train=tuple((name, index[label]) for name, label in train.items()),
-        test=tuple((name, index[label]) for name, label in test.items()),
-        total_bytes=total_bytes,
-    )
+
+    def numbered(members: Mapping[str, str]) -> tuple[Member, ...]:
+        return tuple((name, index[label]) for name, label in members.items())
+
+    return Listing(classes, numbered(train), numbered(validation), numbered(test), total_bytes)
 
 
 def _unwrapped(images: Mapping[str, Parts]) -> dict[str, Parts]:
@@ -66,18 +69,17 @@ def _unwrapped(images: Mapping[str, Parts]) -> dict[str, Parts]:
     return {name: parts[1:] if is_wrapped else parts for name, parts in images.items()}
 
 
-def _splits(images: Mapping[str, Parts]) -> tuple[dict[str, str], dict[str, str]]:
-    """Class names of the members of train and of test."""
+def _splits(images: Mapping[str, Parts]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Class names of the members of train, of validation and of test."""
     folders = {parts[0].casefold() for parts in images.values()}
     if "train" not in folders:
-        return {name: _class_of(name, parts, depth=0) for name, parts in images.items()}, {}
-    train = _under("train", images)
-    test_folder = next((folder for folder in TEST_FOLDERS if folder in folders), None)
-    test = {} if test_folder is None else _under(test_folder, images)
-    num_ignored = len(images) - len(train) - len(test)
+        return {name: _class_of(name, parts, depth=0) for name, parts in images.items()}, {}, {}
+    given = next((folder for folder in VALIDATION_FOLDERS if folder in folders), "val")
+    train, validation, test = (_under(folder, images) for folder in ("train", given, "test"))
+    num_ignored = len(images) - len(train) - len(validation) - len(test)
     if num_ignored:
-        logger.warning("%d images outside train/ and %s/ are ignored", num_ignored, test_folder)
-    return train, test
+        logger.warning("%d images outside train/, %s/ and test/ are ignored", num_ignored, given)
+    return train, validation, test
 
 
 def _under(folder: str, images: Mapping[str, Parts]) -> dict[str, str]:
@@ -99,18 +101,19 @@ def _class_of(name: str, parts: Parts, depth: int) -> str:
     return parts[depth]
 
 
-def _check_classes(classes: tuple[str, ...], test_classes: set[str]) -> None:
+def _check_classes(classes: tuple[str, ...], others: Mapping[str, set[str]]) -> None:
     if len(classes) < 2:
         raise InvalidSpec(
             "dataset.source",
             f"has 1 class, {classes[0]!r}, and at least 2 are needed; "
             f"lay the images out as {LAYOUTS}",
         )
-    unknown = sorted(test_classes.difference(classes))
-    if unknown:
-        raise InvalidSpec(
-            "dataset.source",
-            f"{len(unknown)} of the {len(test_classes)} classes of the test split are not among "
-            f"the {len(classes)} of train, such as {', '.join(map(repr, unknown[:3]))}; "
-            "name the class folders of both alike",
-        )
+    for split, found in others.items():
+        unknown = sorted(found.difference(classes))
+        if unknown:
+            raise InvalidSpec(
+                "dataset.source",
+                f"{len(unknown)} of the {len(found)} classes of the {split} split are not among "
+                f"the {len(classes)} of train, such as {', '.join(map(repr, unknown[:3]))}; "
+                "name the class folders of all splits alike",
+            )

@@ -1,19 +1,16 @@
 """A preview: what a data set looks like, told from a few of its images."""
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 import torch
 from PIL import Image
 
-from pareconv.search.data.archive import Reader
 from pareconv.search.data.batches import statistics
-from pareconv.search.data.decoding import decode, decode_all
-from pareconv.search.data.folders import ImageFolder
-from pareconv.search.data.images import MAX_SIZE, MIN_SIZE
-from pareconv.search.data.listing import Listing, Member
+from pareconv.search.data.decoding import decode_all
+from pareconv.search.data.originals import MAX_SIZE, MIN_SIZE, Originals, Pictures
 from pareconv.search.spec import Triple
 
 _THUMBNAILS = 10
@@ -37,30 +34,31 @@ class Preview:
     thumbnails: tuple[tuple[str, str], ...]
 
 
-def preview(folder: ImageFolder, listing: Listing) -> Preview:
+def preview(originals: Originals) -> Preview:
     """Raises InvalidSpec where one of the images that are looked at cannot be decoded."""
-    names = _spread([name for name, _ in listing.train])
-    with folder.reader() as read:
-        sizes = {decode(read(name), name).size for name in names}
-        pixels, _ = decode_all(names, read, size=_SAMPLE_SIZE, is_exact=False)
-        thumbnails = tuple(
-            (listing.classes[label], _thumbnail(read, name)) for name, label in _firsts(listing)
-        )
+    train = originals.train
+    sample = train.some(_spread(len(train)))
+    pixels = np.empty((len(sample), 3, _SAMPLE_SIZE, _SAMPLE_SIZE), np.uint8)
+    decode_all(sample, pixels, is_exact=False)
     mean, std = statistics(torch.from_numpy(pixels))
-    return Preview(_common(sizes), mean, std, thumbnails)
+    sizes = {sample.size(number) for number in range(len(sample))}
+    return Preview(_common(sizes), mean, std, _thumbnails(originals))
 
 
-def _spread(names: Sequence[str]) -> list[str]:
-    """At most so many, in equal steps: members are in the order of their classes."""
-    step = max(1, len(names) / _SAMPLE)
-    return [names[int(place * step)] for place in range(min(len(names), _SAMPLE))]
+def _spread(count: int) -> torch.Tensor:
+    """At most so many numbers, in equal steps: images may be in the order of their classes."""
+    step = max(1, count / _SAMPLE)
+    return torch.tensor([int(place * step) for place in range(min(count, _SAMPLE))])
 
 
-def _firsts(listing: Listing) -> list[Member]:
-    found: dict[int, Member] = {}
-    for member in listing.train:
-        found.setdefault(member[1], member)
-    return [found[label] for label in sorted(found)[:_THUMBNAILS]]
+def _thumbnails(originals: Originals) -> tuple[tuple[str, str], ...]:
+    firsts: dict[int, int] = {}
+    for number, label in enumerate(originals.train.labels.tolist()):
+        firsts.setdefault(label, number)
+    return tuple(
+        (originals.classes[label], _thumbnail(originals.train, firsts[label]))
+        for label in sorted(firsts)[:_THUMBNAILS]
+    )
 
 
 def _common(sizes: set[tuple[int, int]]) -> int | None:
@@ -69,8 +67,8 @@ def _common(sizes: set[tuple[int, int]]) -> int | None:
     return width if is_usable else None
 
 
-def _thumbnail(read: Reader, name: str) -> str:
-    image = decode(read(name), name)
+def _thumbnail(pictures: Pictures, number: int) -> str:
+    image = pictures.rgb(number)
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     file = BytesIO()
     image.save(file, "JPEG", quality=80)

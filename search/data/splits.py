@@ -11,6 +11,7 @@ from torch import Tensor
 from pareconv.search.errors import InvalidSpec
 
 TEST_FRACTION = 0.2
+VALIDATION_SHARE = 0.5  # of a validation split that comes without a test split: what tests
 TEST_SEED = 0  # never the job's: every job on the same data must be tested on the same images
 
 _AUTO_IMAGES = 2000
@@ -30,9 +31,9 @@ def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     return _stratified(labels, fraction, seed, field="dataset.validation_fraction")
 
 
-def hold_out_test(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(train, test) indices of a data set without a test split: always the same fifth."""
-    return _stratified(labels, TEST_FRACTION, TEST_SEED, field="dataset.source")
+def hold_out_test(labels: Tensor, fraction: float = TEST_FRACTION) -> tuple[Tensor, Tensor]:
+    """(other, test) indices of images that come without a test split: always the same."""
+    return _stratified(labels, fraction, TEST_SEED, field="dataset.source")
 
 
 def _stratified(labels: Tensor, fraction: float, seed: int, *, field: str) -> tuple[Tensor, Tensor]:

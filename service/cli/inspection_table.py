@@ -28,9 +28,11 @@ def inspection_view(inspection: Json) -> RenderableType:
 def _teacher(inspection: Json) -> str:
     teacher, images = inspection["teacher"], inspection["images"]
     size = inspection["image_size"]
+    validation = images["validation"]
+    given = "" if validation is None else f", {validation:,} validation"
     return (
         f"Teacher: {count(teacher['flops'])} FLOPs, {count(teacher['params'])} parameters; "
-        f"{len(inspection['classes'])} classes, {images['train']:,} training and "
+        f"{len(inspection['classes'])} classes, {images['train']:,} training{given} and "
         f"{images['test']:,} test images at {size}x{size}{_PREPARATION[teacher['preparation']]}"
     )
 

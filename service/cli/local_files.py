@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.client import Client, OnBytes
 from pareconv.service.client_errors import ProblemError
@@ -20,7 +21,7 @@ _REFERENCES = {
     "teacher.weights": ("--weights", re.compile(r"default|teacher:.+|file:.+")),
     "dataset.source": ("--data", re.compile(r"digits|dataset:.+|file:.+")),
 }
-_CIFAR = re.compile(r"(cifar100?):(.+)")
+_TORCHVISION = re.compile(rf"({'|'.join(TORCHVISION_SETS)}):(.+)")
 # How the server says that the fault is not in the file but in its not getting at it.
 _OUT_OF_REACH = re.compile(
     r"allowed[ _]root|nothing at|no such file|does not exist|not found|cannot be opened|permission",
@@ -50,7 +51,7 @@ def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
         given = _get(spec, field)
         if not isinstance(given, str) or reference.fullmatch(given):
             continue
-        if match := _CIFAR.fullmatch(given):
+        if match := _TORCHVISION.fullmatch(given):
             _put(spec, field, f"{match[1]}:{_absolute(match[2])}")
             continue
         path = _absolute(given)
@@ -67,8 +68,8 @@ def _uploaded(client: Client, field: str, path: Path) -> str:
     option, _ = _REFERENCES[field]
     if path.is_dir():
         raise BadInput(
-            f"{option}: the server cannot read the folder {path}; zip it and give the zip, "
-            "or add the folder to the server's PARECONV_ALLOWED_ROOTS"
+            f"{option}: the server cannot read the folder {path}; zip it or make a "
+            "tar and give that, or add the folder to the server's PARECONV_ALLOWED_ROOTS"
         )
     is_teacher = field.startswith("teacher.")
     upload = client.upload_teacher if is_teacher else client.upload_dataset

@@ -65,8 +65,9 @@ class SpecOptions:
         _option(
             "--data",
             panel=_DATA,
-            metavar="PATH|digits|dataset:ID|cifar10:PATH",
-            help="Image folder or zip, uploaded when the server cannot read it.",
+            metavar="PATH|digits|dataset:ID|NAME:PATH",
+            help="Image folder, zip, tar or .npz, uploaded when the server cannot read it; or a "
+            "data set of torchvision, as cifar10:PATH.",
         ),
     ] = None
     image_size: Annotated[

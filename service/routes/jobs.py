@@ -45,7 +45,8 @@ _BODY = {
                         "description": "weights, which become `teacher.weights`; or, where the "
                         "spec has no `teacher.architecture`, the network as ONNX, which becomes it"
                     },
-                    "data": _FILE | {"description": "zip of images; becomes `dataset.source`"},
+                    "data": _FILE
+                    | {"description": "zip or tar of images, or .npz; becomes `dataset.source`"},
                 },
             },
             "encoding": {"spec": {"contentType": "application/json"}},

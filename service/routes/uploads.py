@@ -18,7 +18,7 @@ from pareconv.service.upload_view import UploadView
 from pareconv.storage.uploads import Kind
 
 SentPart = Annotated[
-    UploadFile, File(description="the file; weights or a network, or a zip of images")
+    UploadFile, File(description="the file; weights or a network, or images as zip, tar or .npz")
 ]
 NameField = Annotated[
     str | None, Form(max_length=200, description="a label for people; the file's name by default")
@@ -70,5 +70,7 @@ def _router(kind: Kind, *, what: str) -> APIRouter:
 
 ROUTERS = (
     _router("teacher", what="a teacher's weights, or its network as ONNX"),
-    _router("dataset", what="a data set, as a zip with a folder per class"),
+    _router(
+        "dataset", what="a data set, as a zip or tar with a folder per class, or as a numpy archive"
+    ),
 )

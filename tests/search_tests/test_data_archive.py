@@ -1,3 +1,4 @@
+import os
 import stat
 import struct
 import subprocess
@@ -94,6 +95,12 @@ def test_a_name_that_hides_its_end_is_refused(tmp_path):
     assert "cat/2.png" in refusal(list_zip, path)
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {**MEMBERS, "nameless": b""})
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"\0" * 8))
+    assert "no name" in refusal(list_zip, path)
+
+
 def test_a_link_is_refused_by_name(tmp_path):
     path = make_zip(tmp_path / "a.zip", MEMBERS)
     link = zipfile.ZipInfo("cat/2.png")
@@ -185,6 +192,12 @@ def test_a_folder_is_listed_like_a_zip(tmp_path):
     listing = list_folder(tmp_path)
     assert listing.train == (("cat/1.png", 0), ("dog/1.png", 1))
     assert listing.total_bytes == 5 + 6
+
+
+def test_a_pipe_in_a_folder_is_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    os.mkfifo(tmp_path / "cat/1.png")
+    assert "'cat/1.png' is a device or a pipe" in refusal(list_folder, tmp_path)
 
 
 @pytest.mark.parametrize("target", ["cat", "cat/1.png"])

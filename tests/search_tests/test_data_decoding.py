@@ -3,9 +3,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from pareconv.search.data.decoding import MAX_PIXELS, decode_all, size_of
+from pareconv.search.data.decoding import MAX_PIXELS, decode, decode_all, size_of
+from pareconv.search.data.originals import Pictures
 from pareconv.search.errors import InvalidSpec
 
 
@@ -15,10 +17,18 @@ def encoded(image, form="PNG", **options):
     return buffer.getvalue()
 
 
+def pictures(contents):
+    return Pictures(
+        torch.zeros(len(contents), dtype=torch.int64),
+        name=lambda number: f"'cat/{number + 1}'",
+        size=lambda number: size_of(contents[number], f"cat/{number + 1}"),
+        rgb=lambda number: decode(contents[number], f"cat/{number + 1}"),
+    )
+
+
 def decoded(content, size=8, is_exact=False):
-    pixels, is_resized = decode_all(["cat/1"], lambda _: content, size=size, is_exact=is_exact)
-    assert pixels.shape == (1, 3, size, size)
-    assert pixels.dtype == np.uint8
+    pixels = np.empty((1, 3, size, size), np.uint8)
+    is_resized = decode_all(pictures([content]), pixels, is_exact=is_exact)
     return pixels[0], is_resized
 
 
@@ -63,17 +73,10 @@ def test_other_sizes_are_scaled_to_the_square_with_antialiasing():
 
 
 def test_many_images_keep_their_order():
-    names = [str(n) for n in range(600)]
-    pixels, _ = decode_all(
-        names, lambda n: encoded(Image.new("L", (8, 8), int(n) % 251)), size=8, is_exact=True
-    )
+    contents = [encoded(Image.new("L", (8, 8), n % 251)) for n in range(600)]
+    pixels = np.empty((600, 3, 8, 8), np.uint8)
+    decode_all(pictures(contents), pixels, is_exact=True)
     assert pixels[:, 0, 0, 0].tolist() == [n % 251 for n in range(600)]
-
-
-def test_no_image_is_an_empty_array():
-    pixels, is_resized = decode_all([], bytes, size=8, is_exact=True)
-    assert pixels.shape == (0, 3, 8, 8)
-    assert not is_resized
 
 
 def test_the_header_alone_tells_the_size(noise):

@@ -39,17 +39,23 @@ def test_one_wrapping_folder_changes_nothing(names):
     assert wrapped.test == tuple((f"my data/{name}", label) for name, label in bare.test)
 
 
-@pytest.mark.parametrize("folder", ["val", "valid", "Test"])
-def test_other_names_of_the_test_split(folder):
-    listing = arrange(["train/cat/1.jpg", "train/dog/1.jpg", f"{folder}/cat/2.jpg"], 0)
-    assert listing.test == ((f"{folder}/cat/2.jpg", 0),)
-
-
-def test_val_beside_test_is_left_out_and_logged(caplog):
-    with caplog.at_level(logging.WARNING):
-        listing = arrange([*SPLIT, "val/cat/3.jpg"], 0)
+@pytest.mark.parametrize("folder", ["val", "valid", "Validation"])
+def test_a_validation_folder_is_the_validation_split(folder):
+    listing = arrange([*SPLIT, f"{folder}/cat/3.jpg"], 0)
+    assert listing.validation == ((f"{folder}/cat/3.jpg", 0),)
     assert listing.test == (("test/dog/9.jpg", 1),)
-    assert "1 images outside train/ and test/" in caplog.text
+
+
+def test_the_case_of_a_split_does_not_matter():
+    listing = arrange(["Train/cat/1.jpg", "TRAIN/dog/1.jpg", "Test/cat/2.jpg"], 0)
+    assert listing.test == (("Test/cat/2.jpg", 0),)
+
+
+def test_what_is_in_no_split_is_left_out_and_logged(caplog):
+    with caplog.at_level(logging.WARNING):
+        listing = arrange([*SPLIT, "val/cat/3.jpg", "valid/cat/4.jpg", "extra/cat/5.jpg"], 0)
+    assert listing.validation == (("val/cat/3.jpg", 0),)
+    assert "2 images outside train/, val/ and test/" in caplog.text
 
 
 def test_train_alone_is_no_wrapping_folder():
@@ -91,8 +97,9 @@ def test_one_class_is_refused_by_name(names):
     assert "at least 2" in message
 
 
-def test_test_classes_unknown_to_train_are_named():
-    assert "'horse'" in refusal([*SPLIT, "test/horse/1.jpg"])
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_classes_unknown_to_train_are_named(split):
+    assert "'horse'" in refusal([*SPLIT, f"{split}/horse/1.jpg"])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pareconv.search.data.folders import ImageFolder
 from pareconv.search.data.preview import preview
+from pareconv.search.data.sources import Source, opened
 from pareconv.search.errors import InvalidSpec
 
 COLOURS = {"blue": (0, 0, 255), "grey": (51, 51, 51), "red": (255, 0, 0)}
@@ -30,16 +30,16 @@ def shown(tmp_path):
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in images.items():
                 archive.writestr(name, content)
-        folder = ImageFolder("zip", path)
-        return preview(folder, folder.listing())
+        with opened(Source("file", path), scratch=tmp_path) as originals:
+            return preview(originals)
 
     return run
 
 
 def of(sizes):
     """Three images of each colour, of these sizes by turns."""
-    return {
-        f"{name}/{number}.png": picture(sizes[number % len(sizes)], colour)
+    return {"test/red/0.png": picture(sizes[0], COLOURS["red"])} | {
+        f"train/{name}/{number}.png": picture(sizes[number % len(sizes)], colour)
         for name, colour in COLOURS.items()
         for number in range(3)
     }
@@ -70,10 +70,12 @@ def test_small_images_are_not_enlarged(shown):
 
 
 def test_at_most_ten_thumbnails(shown):
-    found = shown({f"class{n:02}/a.png": picture((16, 16), (n, n, n)) for n in range(30)})
+    found = shown(
+        {f"class{n:02}/{k}.png": picture((16, 16), (n, n, n)) for n in range(30) for k in (1, 2)}
+    )
     assert [name for name, _ in found.thumbnails] == [f"class{n:02}" for n in range(10)]
 
 
 def test_a_corrupt_image_is_named(shown):
-    with pytest.raises(InvalidSpec, match=r"'red/0\.png' cannot be decoded"):
-        shown(of([(32, 32)]) | {"red/0.png": picture((32, 32), (255, 0, 0))[:60]})
+    with pytest.raises(InvalidSpec, match=r"'train/red/0\.png' cannot be decoded"):
+        shown(of([(32, 32)]) | {"train/red/0.png": picture((32, 32), (255, 0, 0))[:60]})

@@ -53,7 +53,7 @@ def test_digits_and_a_resnet8(inspected):
     found = inspected(dataset={"image_size": "auto"}).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["classes"] == list("0123456789")
-    assert found["images"] == {"train": 1438, "test": 359}
+    assert found["images"] == {"train": 1438, "validation": None, "test": 359}
     assert found["image_size"] == 32
     assert [block["name"] for block in found["blocks"]] == [
         "conv1",
@@ -226,7 +226,8 @@ def test_a_long_tail_is_counted(inspected):
     whole, tail = inspected(), inspected(dataset={"imbalance": 0.1})
     assert len(whole.data.train_counts) == 10
     assert tail.data.train_counts[-1] == int(0.1 * max(whole.data.train_counts))
-    assert tail.to_json()["images"] == {"train": sum(tail.data.train_counts), "test": 359}
+    counted = {"train": sum(tail.data.train_counts), "validation": None, "test": 359}
+    assert tail.to_json()["images"] == counted
     assert tail.data.train < 0.5 * whole.data.train
 
 

@@ -162,18 +162,20 @@ def test_weights_of_another_form_are_refused(reference):
 
 
 @pytest.mark.parametrize(
-    "source", ["digits", "dataset:81aa", "file:/data", "cifar10:/data", "cifar100:relative"]
+    "source", ["digits", "dataset:81aa", "file:/data", "cifar10:relative", "food101:/data"]
 )
 def test_forms_of_the_data_source(source):
     assert accepted("dataset.source", source) == source
 
 
 @pytest.mark.parametrize(
-    "source", ["digit", "dataset:", "dataset:a/b", "file:", "cifar10", "cifar10:", "mnist", ""]
+    "source",
+    ["digit", "dataset:", "dataset:a/b", "file:", "cifar10", "cifar10:", "mnist", "no:/x", ""],
 )
 def test_a_source_of_another_form_is_refused(source):
     message = refusal("dataset.source", source)
     assert repr(source) in message
+    assert "cifar10, cifar100, mnist" in message
     assert "POST /datasets" in message
 
 
