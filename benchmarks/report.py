@@ -16,6 +16,7 @@ from benchmarks import (
     adder,
     fidelity,
     latency,
+    latency_budget,
     long_tail,
     methods,
     operators,
@@ -143,6 +144,13 @@ SECTIONS = (
         latency.table,
         "Thirty random plans of ResNet-18 at 64 pixels, from few blocks rebuilt to nearly all: the "
         "sum over their parts, timed alone, against the whole student, one image at a time.",
+    ),
+    Section(
+        "A latency budget",
+        "latency_budget",
+        latency_budget.table,
+        "A job for ResNet-18 at 64 pixels with 60 % of the teacher's latency as its budget: its "
+        "finalist, timed whole in turns with the teacher. Both are trained briefly.",
     ),
     Section(
         "Where the time goes",
