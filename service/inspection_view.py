@@ -71,7 +71,12 @@ class Reachable(BaseModel):
 class AbsoluteBudget(BaseModel):
     flops: int | None
     params: int | None
-    latency_ms: float | None
+
+
+class InspectedBudget(AbsoluteBudget):
+    """A share of a latency that was not measured is not known."""
+
+    latency_ms: float | None = None
 
 
 class ImageCounts(BaseModel):
@@ -118,5 +123,5 @@ class InspectionView(BaseModel):
     image_size: int = Field(description="side in pixels")
     blocks: list[InspectedBlock]
     left_out: list[LeftOut]
-    budget: AbsoluteBudget
+    budget: InspectedBudget
     reachable: Reachable

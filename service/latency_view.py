@@ -40,12 +40,13 @@ class LatencyEntry(BaseModel):
         return Latency(**self.model_dump())
 
 
+NEW_TABLE_EXAMPLE: dict[str, Any] = _SUBJECT | {"entries": [_ENTRY]}
+
+
 class NewLatencyTable(BaseModel):
     """What `pareconv measure` brings from a device."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": _SUBJECT | {"entries": [_ENTRY]}}
-    )
+    model_config = ConfigDict(extra="forbid")
 
     device: str = Field(min_length=1, max_length=200)
     runtime: Literal["onnxruntime", "torch"]

@@ -42,9 +42,7 @@ def predict(id: str, budget: Budget, stores: Stores) -> PredictedFrontView:
     return PredictedFrontView(
         library=id,
         teacher=CostView(**teacher.to_json()),
-        budget=AbsoluteBudget(
-            flops=limits.get("flops"), params=limits.get("params"), latency_ms=None
-        ),
+        budget=AbsoluteBudget(flops=limits.get("flops"), params=limits.get("params")),
         points=[_point(each, teacher) for each in front],
         seconds=time.perf_counter() - started,
     )

@@ -1,6 +1,7 @@
 """Candidates: one row per plan tried, whatever became of it. Knows nothing of how one is tried."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
@@ -168,7 +169,7 @@ class CandidateStore:
         finish_accuracy: float,
         test_accuracy: float,
         compute: float,
-        latencies: list[dict[str, Any]],
+        latencies: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Make a complete candidate a finalist; Conflict when it is not complete.
 
@@ -180,7 +181,7 @@ class CandidateStore:
             row.finish_accuracy = finish_accuracy
             row.test_accuracy = test_accuracy
             row.finish_compute = compute
-            row.latencies = latencies
+            row.latencies = list(latencies)
             row.wanted = None
 
     def want(self, job_id: str, number: int, how: dict[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from pareconv.service.dependencies import (
     require_json,
 )
 from pareconv.service.latency_view import (
+    NEW_TABLE_EXAMPLE,
     LatencyTableView,
     LatencyTableWithEntries,
     NewLatencyTable,
@@ -29,6 +30,8 @@ router = APIRouter(prefix="/latencies", tags=["latencies"])
 
 _LATENCY = {"latency": {"ms": "60%", "runtime": "onnxruntime", "batch": 1, "threads": 1}}
 TimedSpec = Annotated[JobSpec, Body(examples=[SPEC_EXAMPLE | {"budget": _LATENCY}])]
+
+BroughtTable = Annotated[NewLatencyTable, Body(examples=[NEW_TABLE_EXAMPLE])]
 
 
 @router.post(
@@ -66,9 +69,7 @@ def make_bundle(spec: TimedSpec, tasks: InjectedTasks) -> FileResponse:
     dependencies=[Depends(require_json)],
     responses=documented(400, 413, 415),
 )
-def add_table(
-    table: NewLatencyTable, stores: InjectedStores, response: Response
-) -> LatencyTableView:
+def add_table(table: BroughtTable, stores: InjectedStores, response: Response) -> LatencyTableView:
     """Keep what was measured. Of the same device, conditions and versions there is one table: what
     it lacks is added, what it has stays.
     """

@@ -371,7 +371,7 @@ def test_an_accuracy_drop_limits_no_cost(references):
         "budget": {"accuracy_drop": 1.0},
     }
     found = inspect(JobSpec.model_validate(spec), references)
-    assert found.to_json()["budget"] == {"flops": None, "params": None}
+    assert set(found.to_json()["budget"].values()) == {None}
 
 
 def test_an_accuracy_drop_needs_finalists_to_be_decided(refusal):

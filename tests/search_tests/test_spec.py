@@ -133,7 +133,9 @@ def test_a_budget_is_a_number_or_a_percentage(limit):
 
 
 def test_a_budget_limits_something():
-    with pytest.raises(ValidationError, match="at least one of flops, params, accuracy_drop"):
+    with pytest.raises(
+        ValidationError, match="at least one of flops, params, latency, accuracy_drop"
+    ):
         JobSpec.model_validate(MINIMAL | {"budget": {}})
 
 

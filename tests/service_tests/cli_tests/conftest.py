@@ -49,7 +49,6 @@ def finished(job, stores):
         stores.candidates.create(job, plan, flops=cost, adds=0, params=30_000)
         stores.candidates.complete(job, number, accuracy=accuracy, **known)
         finished = {"finish_accuracy": accuracy, "test_accuracy": accuracy, "compute": 900.0}
-        finished["latencies"] = []
         stores.candidates.finish(job, number, **finished)
         file = {"sha256": sha256, "size_bytes": size_bytes, "filename": f"student-{number}.onnx"}
         stores.artifacts.put(job, number, format="onnx", **file)

@@ -27,7 +27,8 @@ def test_every_option_reaches_its_field(submit):
         "--budget-params 30000 --trials 5 --operators svd,ghost --granularity conv "
         "--distill-epochs 0.5 --finish-epochs 2 --finalists 1 --formats onnx,pt2 --name mine "
         "--seed 9 --device cpu --weights teacher:abc --data dataset:xyz "
-        "--accuracy-drop 1.5"
+        "--accuracy-drop 1.5 --budget-latency 2.5 --latency-runtime torch --latency-batch 8 "
+        "--latency-threads 2 --latency-table latency:abc"
     )
 
     spec = submitted(submit(*options.split(), "--json"))
@@ -37,7 +38,9 @@ def test_every_option_reaches_its_field(submit):
     assert spec["teacher"]["training"]["epochs"] == 3
     dataset = {"source": "dataset:xyz", "image_size": 48, "augment": "crop"}
     assert spec["dataset"].items() >= dataset.items()
-    assert spec["budget"] == {"flops": "50%", "params": 30000, "accuracy_drop": 1.5}
+    latency = {"ms": 2.5, "runtime": "torch", "batch": 8, "threads": 2, "table": "latency:abc"}
+    costs = {"flops": "50%", "params": 30000, "latency": latency}
+    assert spec["budget"] == costs | {"accuracy_drop": 1.5}
     search = {"trials": 5, "operators": ["svd", "ghost"], "granularity": "conv"}
     assert spec["search"].items() >= search.items()
     assert spec["distill"]["epochs"] == 0.5

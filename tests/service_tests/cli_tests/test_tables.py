@@ -20,6 +20,7 @@ FRONT = {
         "flops": 12_500_000,
         "adds": 0,
         "params": 78042,
+        "latency_ms": None,
     },
     "points": [
         {
@@ -31,6 +32,9 @@ FRONT = {
             "adds": 0,
             "params": 9_950,
             "params_ratio": 0.1275,
+            "latency_ms": None,
+            "latency_ratio": None,
+            "latencies": [],
             "plan": {"a": "shift"},
             "finalist": False,
             "finish_accuracy": None,
@@ -46,6 +50,9 @@ FRONT = {
             "adds": 0,
             "params": 39_000,
             "params_ratio": 0.4997,
+            "latency_ms": None,
+            "latency_ratio": None,
+            "latencies": [],
             "plan": {"a": "svd(ratio=0.25)", "b": "svd(ratio=0.25)", "c": "shift"},
             "finalist": True,
             "finish_accuracy": 0.9801,
@@ -97,6 +104,32 @@ def test_the_full_front_names_every_block(shown):
     text = shown(front_view(FRONT, server="http://x", full=True))
 
     assert "Trial 7:\n  a  svd(ratio=0.25)\n  b  svd(ratio=0.25)\n  c  shift\n" in text
+
+
+def test_latencies_are_shown_where_they_count(shown):
+    timed = {
+        "device": "a processor",
+        "runtime": "onnxruntime",
+        "batch": 1,
+        "threads": 2,
+        "teacher_ms": 4.0,
+        "student_ms": 2.25,
+    }
+    first, last = FRONT["points"]
+    points = [
+        first | {"latency_ms": 1.5, "latency_ratio": 0.375},
+        last | {"latency_ms": 2.5, "latency_ratio": 0.625, "latencies": [timed]},
+    ]
+    front = FRONT | {
+        "teacher": FRONT["teacher"] | {"latency_ms": 4.0},
+        "budget": FRONT["budget"] | {"flops": None, "latency_ms": 3.0},
+        "points": points,
+    }
+    words = " ".join(shown(front_view(front, server="http://x")).split())
+    assert "budget 3.00 ms" in words
+    assert "1.50 ms 38%" in words
+    assert "4.00 ms 100%" in words
+    assert "onnxruntime, a processor, batch 1, 2 thread(s): 2.25 ms, the teacher 4.00 ms" in words
 
 
 def test_the_additions_of_adder_layers_are_shown_where_there_are_some(shown):
