@@ -11,6 +11,7 @@ from torchvision.ops import StochasticDepth, stochastic_depth
 from pareconv.models.convolutions.base import CheapConv
 from pareconv.models.convolutions.geometry import resolve_padding
 from pareconv.models.errors import TraceError
+from pareconv.models.layout import linear_to_conv
 
 # Modules that behave differently in training stay modules, so that one graph is right in both
 # modes.
@@ -37,7 +38,8 @@ def canonical(network: nn.Module) -> fx.GraphModule:
 
     The graph is that of evaluation: auxiliary heads, which only training uses, are not in it.
     Dropout and stochastic depth, also called as functions, are modules of the graph and follow its
-    mode. Raises TraceError where the network cannot be traced or has more than one input or output.
+    mode. Linear layers on maps are 1x1 convolutions of the same names. Raises TraceError where the
+    network cannot be traced or has more than one input or output.
     """
     training = network.training
     network.eval()
@@ -57,6 +59,7 @@ def canonical(network: nn.Module) -> fx.GraphModule:
     module.delete_all_unused_submodules()
     _functions_to_modules(module)
     _split_norms(module)
+    linear_to_conv(module)
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             resolve_padding(part)  # fvcore counts no convolution whose padding is a word

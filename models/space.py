@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from pareconv.models.blocks import Block, Granularity, LeftOut, find_blocks, find_left_out
 from pareconv.models.convolutions.operator import Shapes
@@ -20,6 +20,8 @@ from pareconv.models.rewriting import choices, refusals
 
 # Options of a block are alike whose costs differ by at most so much of its greatest saving.
 _ALIKE, _MOST_ALIKE = 0.05, 3
+
+_VECTORS = 2  # dimensions of a batch of them
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_space(network: fx.GraphModule, shape: tuple[int, int, int, int], scope:
     """
     shapes = _shapes(network, shape)
     every = options(SAVING if scope.operators is None else scope.operators)
-    left_out = find_left_out(network)
+    left_out = _left_out(network, shapes)
     blocks: list[Block] = []
     changes: dict[str, dict[Option, Cost]] = {}
     for block in find_blocks(network, scope.granularity):
@@ -90,7 +92,20 @@ def planned_space(network: fx.GraphModule, shape: tuple[int, int, int, int], pla
         for block, option in chosen
     }
     blocks = [block for block, _ in chosen]
-    return Space(blocks, find_left_out(network), CostTable(count(network, *shape), changes))
+    return Space(blocks, _left_out(network, shapes), CostTable(count(network, *shape), changes))
+
+
+def _left_out(network: fx.GraphModule, shapes: Shapes) -> list[LeftOut]:
+    """What no block can hold: some convolutions, and linear layers on more than vectors."""
+    linear = [
+        str(node.target)
+        for node in network.graph.nodes
+        if node.op == "call_module"
+        and isinstance(network.get_submodule(str(node.target)), nn.Linear)
+        and len(shapes[node.name]) > _VECTORS
+    ]
+    reason = "Linear: is a 1x1 convolution only on maps that were seen to be [N, H, W, C]"
+    return find_left_out(network) + [LeftOut(name, reason) for name in dict.fromkeys(linear)]
 
 
 def _changes(

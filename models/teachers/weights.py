@@ -77,13 +77,15 @@ def load_weights(
     of it is theirs.
 
     Keys of the modules named in `training_only` (auxiliary heads) may be there in excess, and
-    `num_batches_tracked` may be missing. With `any_classes` the network keeps its own classifier
-    where that of the weights is of another number of classes. Raises one WeightsError that counts
-    every key that is missing, unexpected or of another shape, and names the first few of each.
+    `num_batches_tracked` may be missing. Weights [O, I] of a linear layer fit the 1x1 convolution
+    that the canonical graph has in its place. With `any_classes` the network keeps its own
+    classifier where that of the weights is of another number of classes. Raises one WeightsError
+    that counts every key that is missing, unexpected or of another shape, and names the first few
+    of each.
     """
     target = module.state_dict()
     offered = {
-        key: value
+        key: _as_kernel(value, target.get(key))
         for key, value in weights.items()
         if key in target or not _is_within(key, training_only)
     }
@@ -95,6 +97,13 @@ def load_weights(
     target.update(offered)
     module.load_state_dict(target)
     return not misfit
+
+
+def _as_kernel(value: Tensor, target: Tensor | None) -> Tensor:
+    """The same weights, of the shape of a 1x1 kernel where a matrix is to go into one."""
+    if value.dim() == 2 and target is not None and target.shape == (*value.shape, 1, 1):
+        return value[:, :, None, None]
+    return value
 
 
 def pretrained(name: str) -> dict[str, Tensor]:

@@ -5,6 +5,9 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
+from pareconv.models.teachers.architecture import Architecture
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,15 @@ def activations(photographs: Tensor) -> Tensor:
     filters = torch.randn(18, 3, 3, 3, generator=generator)
     with torch.no_grad():
         return nn.functional.conv2d(photographs, filters / 5, padding=1).relu()
+
+
+@pytest.fixture(scope="session")
+def small_convnext() -> Architecture:
+    """torchvision's ConvNeXt with three blocks of 16 and 32 channels, in two stages."""
+
+    def build(num_classes: int) -> nn.Module:
+        stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 2)]
+        # By default a fresh block adds a millionth of what it computes.
+        return ConvNeXt(stages, 0.1, layer_scale=0.5, num_classes=num_classes)
+
+    return Architecture(name="small_convnext", family="test", source="test", build=build)

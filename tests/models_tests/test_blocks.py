@@ -59,6 +59,12 @@ def test_a_dense_block_is_taken_apart_into_its_layers() -> None:
     )
 
 
+def test_blocks_of_a_convnext_have_its_linear_layers() -> None:
+    blocks = blocks_of("convnext_tiny")
+    assert len(blocks) == 3 + 3 + 9 + 3 + 4  # and the stem and what is between the stages
+    assert blocks["features.1.0"] == ("features.1.0.block.3", "features.1.0.block.5")
+
+
 def test_granularity_conv_has_every_dense_convolution() -> None:
     assert len(blocks_of("cifar_resnet20", "conv")) == 19
     assert len(blocks_of("googlenet", "conv")) == 57

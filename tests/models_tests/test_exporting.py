@@ -24,6 +24,7 @@ from pareconv.models.graph import canonical
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.student import load_student
+from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.architectures import architecture
 
 # Every operator but `pointwise`: there are seven convolutions.
@@ -171,6 +172,24 @@ def test_anyone_counts_our_flops_and_gets_our_outputs(
     with torch.no_grad():
         expected = student(photographs[:5])
     torch.testing.assert_close(torch.from_numpy(np.load(outputs)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_convnext_is_exported_too(
+    small_convnext: Architecture, photographs: Tensor, tmp_path: Path
+) -> None:
+    """Its linear layers are convolutions to us, whose layer norms have their channels last."""
+    torch.manual_seed(0)
+    plan = {"features.1.0": "svd(ratio=0.5)", "features.3.0": "slim(ratio=0.5)"}
+    teacher = canonical(small_convnext.build(10)).eval()
+    student = rewrite(teacher, Plan.from_json(plan), photographs[:16])
+    formats = ["pt2", "onnx"]
+    files = export(student, tmp_path, formats, images=photographs[:4], metadata=METADATA)
+    assert [file.format for file in files] == formats
+    model = onnx.load(tmp_path / "student.onnx")
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("LayerNormalization") == 6
+    assert operators.count("Transpose") == 2 * 6
+    assert "MatMul" not in operators
 
 
 @pytest.fixture

@@ -1,17 +1,26 @@
 """Networks of installed packages, found as any package's entry points are."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.errors import ModelError, UnknownArchitecture
 from pareconv.models.graph import canonical
+from pareconv.models.plan import Plan
+from pareconv.models.rewriting import rewrite
+from pareconv.models.student import load_student
 from pareconv.models.teachers.architectures import architecture, architectures
 
 CODE = """
 from torch import nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
+def convnext(num_classes):
+    return ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)], num_classes=num_classes)
 
 def small(num_classes):
     return nn.Sequential(
@@ -28,7 +37,7 @@ def nothing(num_classes):
 
 resnet18 = small
 """
-NAMES = ("small", "broken", "nothing", "resnet18")
+NAMES = ("small", "convnext", "broken", "nothing", "resnet18")
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +60,19 @@ def test_it_is_listed_and_built_as_any() -> None:
     network = canonical(architecture("small").build(5))
     assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 5)
     assert [block.name for block in find_blocks(network, "block")] == ["0", "3"]
+
+
+def test_its_student_is_loaded_back(tmp_path: Path) -> None:
+    """Of a network with linear layers that are convolutions to us, kept ones among them."""
+    plan = Plan.from_json({"features.1.0": "svd(ratio=0.5)"})
+    student = rewrite(canonical(architecture("convnext").build(5)), plan).eval()
+    metadata = {"architecture": "convnext", "num_classes": 5, "plan": plan.to_json()}
+    texts = {name: json.dumps(value) for name, value in metadata.items()}
+    save_file(student.state_dict(), tmp_path / "student.safetensors", texts)
+    loaded = load_student(tmp_path / "student.safetensors")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), student(images))
 
 
 def test_a_name_of_the_zoo_stays_the_zoos() -> None:

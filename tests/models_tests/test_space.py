@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.registry import OPERATORS, SAVING
@@ -95,6 +95,10 @@ def _train_one_step(student: fx.GraphModule, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", CIFAR)
 def test_every_operator_everywhere(name: str) -> None:
     check_network(architecture(name), EVERYTHING, everywhere)
+
+
+def test_every_operator_everywhere_in_a_convnext(small_convnext: Architecture) -> None:
+    check_network(small_convnext, EVERYTHING, everywhere)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,9 @@ def test_auto_spreads_its_options_over_the_range_of_cost(network: fx.GraphModule
             assert len(alike) <= 3
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b0", "regnet_x_400mf"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "efficientnet_b0", "regnet_x_400mf", "convnext_tiny"]
+)
 def test_networks_of_pointwise_convolutions_have_options_for_them(name: str) -> None:
     found = canonical(architecture(name).build(10))
     table = find_space(found, (1, 3, 64, 64), Scope()).table
@@ -205,6 +211,24 @@ def test_a_block_that_nothing_fits_is_left_out_with_every_reason(network: fx.Gra
     reasons = {left.name: left.reason for left in space.left_out}
     assert "shift: 3 input channels, fewer than the 9 taps" in reasons["conv1"]
     assert "hetconv: parts=8 does not divide the 3 input channels" in reasons["conv1"]
+
+
+def test_a_linear_layer_on_what_is_not_known_to_be_a_map_is_left_out() -> None:
+    """Both come to the same, but only a permutation of four dimensions tells so."""
+
+    class Tokens(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self[0](x)
+            hidden = self[1](hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            hidden = self[2](hidden.flatten(2).transpose(1, 2)).mean(1)
+            return self[3](hidden)
+
+    layers = nn.Conv2d(3, 16, 3), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+    space = find_space(canonical(Tokens(*layers)), (1, 3, 16, 16), Scope())
+    assert [block.name for block in space.blocks] == ["0", "1"]
+    (left,) = space.left_out
+    assert left.name == "2"
+    assert left.reason.startswith("Linear: is a 1x1 convolution only on maps")
 
 
 def test_a_block_where_options_save_nothing_at_this_size_is_left_out() -> None:

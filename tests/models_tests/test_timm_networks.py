@@ -20,6 +20,8 @@ SOME = (
     "mobilenetv3_small_050",
     "ghostnet_050",
     "convnext_atto",
+    "edgenext_xx_small",
+    "mambaout_femto",
     "repghostnet_050",
     "fasternet_t0",
 )

@@ -1,5 +1,6 @@
 """Weights: what a file may hold, what is refused without being run, and what fits a network."""
 
+import copy
 import io
 import pickle
 import zipfile
@@ -15,6 +16,7 @@ from torchvision import models
 from torchvision.transforms import functional as transforms
 
 from pareconv.models.errors import UnknownArchitecture, WeightsError
+from pareconv.models.graph import canonical
 from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 
@@ -314,6 +316,21 @@ def test_of_other_classes_must_be_the_classifier_alone():
 def test_a_classifier_of_other_width_is_not_a_matter_of_classes():
     weights = copies(resnet8()) | {"linear.weight": torch.ones(10, 32)}
     assert_refused_untouched(resnet8(), weights, "check that the file is of this architecture")
+
+
+def test_weights_of_linear_layers_fit_the_convolutions_in_their_place(small_convnext):
+    network = small_convnext.build(10).eval()
+    graph = canonical(small_convnext.build(10)).eval()
+    images = torch.randn(2, 3, 32, 32)
+    for weights in (network.state_dict(), canonical(network).state_dict()):
+        other = copy.deepcopy(graph)
+        assert load_weights(other, weights)
+        torch.testing.assert_close(other(images), network(images))
+    assert_refused_untouched(
+        graph,
+        network.state_dict() | {"features.1.0.block.3.weight": torch.ones(64, 15)},
+        r"expected \(64, 16, 1, 1\), found \(64, 15\)",
+    )
 
 
 def test_auxiliary_heads_may_be_in_the_file_where_named():

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.registry import OPERATORS
@@ -207,7 +208,8 @@ class Split(nn.Module):
         return self.head(torch.cat([one, self.branch(other)], dim=1).mean((2, 3)))
 
 
-def test_a_block_that_takes_a_part_of_a_split_value_is_built(digits, files):
+def built_alone(network, wanted, scope, digits, files):
+    """The cost table of any network, and what was built of it."""
     spec = {
         "teacher": {"architecture": "cifar_resnet8"},  # a name; the network is given
         "dataset": {"source": "digits", "image_size": 8},
@@ -215,13 +217,33 @@ def test_a_block_that_takes_a_part_of_a_split_value_is_built(digits, files):
         "library": RECIPE,
         "device": "cpu",
     }
-    bench = lay_out(resolve(JobSpec.model_validate(spec), digits), canonical(Split()), digits)
-    table = find_space(bench.teacher, (1, 3, 8, 8), Scope(["svd", "slim", "drop"])).table
+    bench = lay_out(resolve(JobSpec.model_validate(spec), digits), canonical(network), digits)
+    table = find_space(bench.teacher, (1, 3, 8, 8), scope).table
     built = Built()
-    wanted = [Wanted("branch", "svd(ratio=0.5)")]
     LibraryBuilder(bench, table, files, built.events.append).build(wanted)
+    return table, built
+
+
+def test_a_block_that_takes_a_part_of_a_split_value_is_built(digits, files):
+    wanted = [Wanted("branch", "svd(ratio=0.5)")]
+    scope = Scope(["svd", "slim", "drop"])
+    table, built = built_alone(Split(), wanted, scope, digits, files)
     assert built.entries["branch", "svd(ratio=0.5)"]["score"] > 0
     assert {option.operator for option in table.changes["branch"]} == {"keep", "svd"}
+
+
+def test_linear_layers_on_maps_are_learnt_as_convolutions_are(digits, files):
+    stages = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)]
+    torch.manual_seed(0)
+    network = ConvNeXt(stages, layer_scale=0.5, num_classes=10)
+    options = ("svd(ratio=0.5)", "slim(ratio=0.5)", "shuffle_group(groups=2)")
+    wanted = [Wanted("features.1.0", option) for option in options]
+    scope = Scope(["svd", "slim", "shuffle_group"])
+    _, built = built_alone(network, wanted, scope, digits, files)
+    assert {option for _, option in built.entries} == set(options)
+    for entry in built.entries.values():
+        assert 0 < entry["loss"] < 1
+        assert entry["settled"] or entry["score"] > 0
 
 
 def test_what_is_learnt_and_scored_does_not_depend_on_what_else_is_built(build):
