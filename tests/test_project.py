@@ -149,7 +149,7 @@ def test_specs_are_valid(document: str) -> None:
 
 
 def test_each_way_to_send_a_spec_is_shown() -> None:
-    assert len(list(specs_of("docs/rest.md"))) == 3  # as JSON, as multipart, to be inspected
+    assert len(list(specs_of("docs/rest.md"))) == 4  # as JSON, as multipart, inspected, timed
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -30,6 +30,7 @@ INSPECTION: dict[str, Any] = {
         "flops": 1000,
         "adds": 0,
         "params": 100,
+        "latency_ms": None,
         "preparation": "none",
         "flops_by_operator": {"conv": 1000},
     },
@@ -40,14 +41,23 @@ INSPECTION: dict[str, Any] = {
         {
             "name": "layer1.0",
             "convs": ["layer1.0.conv1"],
-            "options": [{"option": "svd(ratio=0.5)", "flops": 600, "adds": 0, "params": 60}],
+            "options": [
+                {
+                    "option": "svd(ratio=0.5)",
+                    "flops": 600,
+                    "adds": 0,
+                    "params": 60,
+                    "latency_ms": None,
+                }
+            ],
         }
     ],
     "left_out": [{"name": "conv1", "reason": "3 input channels"}],
-    "budget": {"flops": 500, "params": None},
+    "budget": {"flops": 500, "params": None, "latency_ms": None},
     "reachable": {
         "flops": {"least": 200, "greatest": 1000},
         "params": {"least": 20, "greatest": 100},
+        "latency_ms": None,
     },
 }
 
