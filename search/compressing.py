@@ -3,50 +3,35 @@
 The job is as any other, in a home of its own; only it and what it keeps there are ours.
 """
 
-import secrets
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
-from torch import fx, nn
+from torch import nn
 
-from pareconv.models.graph import canonical
 from pareconv.models.plan import Plan
-from pareconv.models.rewriting import rewrite
-from pareconv.models.student import load_student
 from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.lending import lent
-from pareconv.search.checkpoints import restore_weights, save_weights
-from pareconv.search.claim import LEASE_SECONDS, Claim, Stop
+from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.handed import splits_of, write
-from pareconv.search.errors import InvalidSpec, JobFailed
-from pareconv.search.executors.inline import Inline
-from pareconv.search.front import Figures, Front, Student
-from pareconv.search.pipeline import run_job
-from pareconv.search.run import Profiled
-from pareconv.search.spec import JobSpec, Normalize, is_reference_to_dataset
+from pareconv.search.errors import InvalidSpec
+from pareconv.search.front import Front, front_of
+from pareconv.search.local import Place, done
+from pareconv.search.spec import JobSpec, is_reference_to_dataset
 from pareconv.search.stores import Stores
 from pareconv.search.teachers import blaming
-from pareconv.search.watching import Bar, Watched, bar
+from pareconv.search.watching import showing
 from pareconv.search.workbench import put_away
-from pareconv.search.worker import problem
-from pareconv.storage.candidates import Candidate
-from pareconv.storage.errors import StorageError
 from pareconv.storage.files import FileStore
-from pareconv.storage.job_states import RESUMABLE, JobStatus
-from pareconv.storage.jobs import Job
 from pareconv.storage.settings import Settings
 
 Json = dict[str, Any]
-
-_WAIT_SECONDS = 0.5
 
 # Fields of the spec that the other arguments say, and which.
 _SAID = {
@@ -101,9 +86,9 @@ def compress(
         stores = Stores.open(settings)
         stack.callback(stores.database.close)
         stack.callback(put_away)
-        with bar(is_shown=progress) as shown:
-            job = _ended(_Local(stores, settings.database, shown), spec)
-        return _front(job, stores, files, known, is_kept=home is not None)
+        with showing(is_shown=progress) as shown:
+            job = done(Place(stores, settings.database, shown), spec)
+        return front_of(job, stores, files, known, is_kept=home is not None)
 
 
 def _settings(home: Path) -> Settings:
@@ -184,7 +169,7 @@ class _Given:
 
     def _finish(self) -> Json:
         """The weights of finalists come back from their safetensors files."""
-        finish = self.sections["finish"]
+        finish: Json = self.sections["finish"]
         formats = finish.get("formats", [])
         if isinstance(formats, list | tuple) and "safetensors" not in formats:
             formats = [*formats, "safetensors"]
@@ -192,140 +177,3 @@ class _Given:
 
     def _kept(self, sha256: str) -> str:
         return f"file:{self.files.local_path(sha256)}"
-
-
-@dataclass(frozen=True)
-class _Local:
-    """Where the job is worked on, and shown."""
-
-    stores: Stores
-    database_url: str
-    bar: Bar
-
-
-def _ended(local: _Local, spec: JobSpec) -> Job:
-    """The job after all that is left to do of it: nothing, where the same was done before."""
-    jobs = local.stores.jobs
-    job = _same(local.stores, spec.to_json()) or jobs.create(spec.to_json(), name=spec.name)[0]
-    if job.status in RESUMABLE:
-        job = jobs.resume(job.id)
-    if job.status is not JobStatus.SUCCEEDED:
-        _work(local, job.id)
-    return jobs.get(job.id)
-
-
-def _same(stores: Stores, spec: Json) -> Job | None:
-    """The newest job of the same spec: its files are named by what is in them."""
-    cursor = None
-    while True:
-        page, cursor = stores.jobs.page(100, cursor)
-        for job in page:
-            if job.spec == spec:
-                return job
-        if cursor is None:
-            return None
-
-
-def _work(local: _Local, id: str) -> None:
-    stores = local.stores
-    owner = f"compress:{secrets.token_hex(8)}"
-    job = _claimed(stores, id, owner)
-    try:
-        with Claim(stores.jobs, id, owner, threading.Event()) as claim:
-            run_job(Watched(job, claim, stores, Inline(), local.bar), local.database_url)
-        stores.jobs.succeed(id, owner=owner)
-    except Stop as stop:
-        _set_aside(stores, id, owner)
-        raise JobFailed(f"{stop}; call again to go on") from stop
-    except Exception as error:
-        with suppress(StorageError):  # what went wrong is more than that it cannot be kept
-            stores.jobs.transition(id, JobStatus.FAILED, owner=owner, error=problem(error))
-        raise
-    except BaseException:  # Ctrl-C
-        _set_aside(stores, id, owner)
-        raise
-
-
-def _claimed(stores: Stores, id: str, owner: str) -> Job:
-    """The job in our hands, as soon as a process that was killed has lost it.
-
-    What else was left undone in this home is set aside; the same call goes on with it.
-    """
-    latest = time.monotonic() + 2 * LEASE_SECONDS
-    while time.monotonic() < latest:
-        job = stores.jobs.claim(owner, LEASE_SECONDS)
-        if job is None:
-            time.sleep(_WAIT_SECONDS)
-        elif job.id == id:
-            return job
-        else:
-            _set_aside(stores, job.id, owner)
-    raise JobFailed("another process works on the same job in this home; let it end, or end it")
-
-
-def _set_aside(stores: Stores, id: str, owner: str) -> None:
-    with suppress(StorageError):  # lost meanwhile
-        stores.jobs.cancel(id)
-        stores.jobs.transition(id, JobStatus.CANCELLED, owner=owner)
-
-
-def _front(
-    job: Job, stores: Stores, files: FileStore, known: Architecture, *, is_kept: bool
-) -> Front:
-    assert job.resolved is not None  # it succeeded
-    assert job.profile is not None
-    profiled = Profiled(JobSpec.model_validate(job.resolved), job.profile)
-    spec, teacher = profiled.spec, job.profile["teacher"]
-    exports: dict[int, dict[str, str]] = {}
-    for each in stores.artifacts.of_job(job.id):
-        exports.setdefault(each.number, {})[each.format] = each.sha256
-
-    def student(candidate: Candidate) -> Student:
-        exported = exports.get(candidate.number, {})
-        paths = {name: files.local_path(sha256) for name, sha256 in exported.items()}
-        if candidate.finalist:
-            network = load_student(paths["safetensors"])
-        else:
-            network = _tried(candidate, known, len(profiled.profile["classes"]), files)
-        return Student(
-            trial=candidate.number,
-            plan=Plan.from_json(candidate.plan),
-            network=network,
-            accuracy=candidate.accuracy,
-            accuracy_stderr=candidate.accuracy_stderr,
-            finalist=candidate.finalist,
-            finish_accuracy=candidate.finish_accuracy,
-            test_accuracy=candidate.test_accuracy,
-            flops=candidate.flops,
-            adds=candidate.adds,
-            params=candidate.params,
-            latency_ms=candidate.latency_ms,
-            files=paths if is_kept else {},
-        )
-
-    front = stores.candidates.front(job.id, cost=spec.search.objectives[1])
-    students = tuple(map(student, front))
-    drop = profiled.accuracy_drop
-    found = drop.answer(stores.candidates.finalists(job.id)) if drop else None
-    assert isinstance(spec.teacher.normalize, Normalize)  # resolved
-    assert isinstance(spec.dataset.image_size, int)
-    return Front(
-        students=students,
-        teacher=Figures(
-            **{name: teacher.get(name) for name in Figures.__dataclass_fields__},
-        ),
-        classes=tuple(job.profile["classes"]),
-        normalize=spec.teacher.normalize.model_dump(),
-        image_size=spec.dataset.image_size,
-        answer=next((each for each in students if found and each.trial == found.number), None),
-    )
-
-
-def _tried(
-    candidate: Candidate, known: Architecture, num_classes: int, files: FileStore
-) -> fx.GraphModule:
-    """The student as its trial left it."""
-    assert candidate.checkpoint is not None  # it is complete
-    student = rewrite(canonical(known.build(num_classes)), Plan.from_json(candidate.plan))
-    restore_weights(student, candidate.checkpoint, files)
-    return student.eval()

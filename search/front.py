@@ -7,7 +7,18 @@ from typing import overload
 
 from torch import fx
 
+from pareconv.models.graph import canonical
 from pareconv.models.plan import Plan
+from pareconv.models.rewriting import rewrite
+from pareconv.models.student import load_student
+from pareconv.models.teachers.architecture import Architecture
+from pareconv.search.checkpoints import restore_weights
+from pareconv.search.run import Profiled
+from pareconv.search.spec import JobSpec, Normalize
+from pareconv.search.stores import Stores
+from pareconv.storage.candidates import Candidate
+from pareconv.storage.files import FileStore
+from pareconv.storage.jobs import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +100,66 @@ def _line(name: str, of: Figures, teacher: Figures, accuracy: float | None) -> s
     shown = [f"{each:.1%}" if each is not None else "" for each in (accuracy, of.test_accuracy)]
     share = f"{cost / whole:.0%}"
     return f"{name:>7} {cost:13,} {share:>6} {of.params:11,} {shown[0]:>10} {shown[1]:>6}".rstrip()
+
+
+def front_of(
+    job: Job, stores: Stores, files: FileStore, known: Architecture, *, is_kept: bool
+) -> Front:
+    """The front of a job that has succeeded, whose teacher's network is `known` by name."""
+    assert job.resolved is not None  # it succeeded
+    assert job.profile is not None
+    profiled = Profiled(JobSpec.model_validate(job.resolved), job.profile)
+    spec, teacher = profiled.spec, job.profile["teacher"]
+    exports: dict[int, dict[str, str]] = {}
+    for each in stores.artifacts.of_job(job.id):
+        exports.setdefault(each.number, {})[each.format] = each.sha256
+
+    def student(candidate: Candidate) -> Student:
+        exported = exports.get(candidate.number, {})
+        paths = {name: files.local_path(sha256) for name, sha256 in exported.items()}
+        if candidate.finalist:
+            network = load_student(paths["safetensors"])
+        else:
+            network = _tried(candidate, known, len(profiled.profile["classes"]), files)
+        return Student(
+            trial=candidate.number,
+            plan=Plan.from_json(candidate.plan),
+            network=network,
+            accuracy=candidate.accuracy,
+            accuracy_stderr=candidate.accuracy_stderr,
+            finalist=candidate.finalist,
+            finish_accuracy=candidate.finish_accuracy,
+            test_accuracy=candidate.test_accuracy,
+            flops=candidate.flops,
+            adds=candidate.adds,
+            params=candidate.params,
+            latency_ms=candidate.latency_ms,
+            files=paths if is_kept else {},
+        )
+
+    front = stores.candidates.front(job.id, cost=spec.search.objectives[1])
+    students = tuple(map(student, front))
+    drop = profiled.accuracy_drop
+    found = drop.answer(stores.candidates.finalists(job.id)) if drop else None
+    assert isinstance(spec.teacher.normalize, Normalize)  # resolved
+    assert isinstance(spec.dataset.image_size, int)
+    return Front(
+        students=students,
+        teacher=Figures(
+            **{name: teacher.get(name) for name in Figures.__dataclass_fields__},
+        ),
+        classes=tuple(job.profile["classes"]),
+        normalize=spec.teacher.normalize.model_dump(),
+        image_size=spec.dataset.image_size,
+        answer=next((each for each in students if found and each.trial == found.number), None),
+    )
+
+
+def _tried(
+    candidate: Candidate, known: Architecture, num_classes: int, files: FileStore
+) -> fx.GraphModule:
+    """The student as its trial left it."""
+    assert candidate.checkpoint is not None  # it is complete
+    student = rewrite(canonical(known.build(num_classes)), Plan.from_json(candidate.plan))
+    restore_weights(student, candidate.checkpoint, files)
+    return student.eval()

@@ -140,7 +140,7 @@ def _check_fits(network: fx.GraphModule, known: Architecture, data: Contents) ->
     size = data.image_size
     try:
         with torch.no_grad():
-            copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
+            scores = copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
     except Exception as error:  # whatever its nodes raise
         remedy = "set dataset.image_size"
         if known.file is None:
@@ -152,6 +152,12 @@ def _check_fits(network: fx.GraphModule, known: Architecture, data: Contents) ->
             f"images [N, 3, {size}, {size}] do not go through the network of {known.name} "
             f"({error}); {remedy}",
         ) from error
+    if scores.shape != (2, len(data.classes)):
+        raise InvalidSpec(
+            "teacher.architecture",
+            f"{known.name} gives {list(scores.shape)} for 2 images; let it give one score for each "
+            f"class, [2, {len(data.classes)}]",
+        )
 
 
 def _check_names(spec: JobSpec) -> None:

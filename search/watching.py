@@ -1,9 +1,10 @@
-"""Watching a run in this process: a bar in the terminal or the notebook."""
+"""Watching a run in this process: a bar in a terminal or a notebook, line by line elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -12,8 +13,18 @@ from pareconv.search.run import Run
 from pareconv.storage.events import Level
 
 
+class Shown(Protocol):
+    """What is told how far a job is. `done` is from 0 to 1, of the whole job; `accuracy` is that of
+    a trial.
+    """
+
+    def advance(self, stage: str, done: float) -> None: ...
+
+    def tell(self, message: str, accuracy: float | None) -> None: ...
+
+
 class Bar:
-    """How far a job is, the best accuracy of a trial so far, and what was last told of it."""
+    """The stage, the share done, the best accuracy of a trial, and what was told last."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -21,44 +32,65 @@ class Bar:
         self._best = 0.0
 
     def advance(self, stage: str, done: float) -> None:
-        """`done` is from 0 to 1, of the whole job."""
         self._progress.update(self._task, description=stage, completed=done)
 
     def tell(self, message: str, accuracy: float | None) -> None:
-        if accuracy is not None:
-            self._best = max(self._best, accuracy)
-            self._progress.update(self._task, best=f"best {self._best:.1%}")
-        self._progress.update(self._task, told=message)
+        self._best = max(self._best, accuracy or 0.0)
+        best = f"best {self._best:.1%}" if self._best else ""
+        self._progress.update(self._task, best=best, told=message)
+
+
+class Lines:
+    """The same as lines of text, one for each thing that is told."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._done = self._best = 0.0
+
+    def advance(self, stage: str, done: float) -> None:
+        self._done = done
+
+    def tell(self, message: str, accuracy: float | None) -> None:
+        self._best = max(self._best, accuracy or 0.0)
+        best = f"; best {self._best:.1%}" if accuracy is not None else ""
+        line = f"{self._done:4.0%} {message}{best}"
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager
-def bar(*, is_shown: bool) -> Iterator[Bar]:
+def showing(*, is_shown: bool) -> Iterator[Shown]:
     """Drawn while entered, to stderr or below the notebook's cell, if it is to be shown."""
+    console = Console(stderr=True)
+    # Of a notebook rich draws a bar with ipywidgets alone.
+    is_drawn = find_spec("ipywidgets") is not None if console.is_jupyter else console.is_terminal
+    if is_shown and not is_drawn:
+        yield Lines(Console(stderr=True, force_jupyter=False))
+        return
     columns = (
         TextColumn("{task.description:8}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[best]}"),
-        TextColumn("{task.fields[told]}", style="dim"),
+        TextColumn("{task.fields[told]}", style="dim", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not is_shown) as progress:
+    with Progress(*columns, console=console, disable=not is_shown) as progress:
         yield Bar(progress)
 
 
 @dataclass(frozen=True)
 class Watched(Run):
-    """A run that shows on a bar what it writes."""
+    """A run that shows what it writes."""
 
-    bar: Bar
+    shown: Shown
 
     def update(self, **values: Any) -> None:
         super().update(**values)
         if "stage" in values:
-            self.bar.advance(values["stage"], values["progress"])
+            self.shown.advance(values["stage"], values["progress"])
 
     def report(
         self, type: str, message: str, *, level: Level = "info", data: dict[str, Any] | None = None
     ) -> None:
         super().report(type, message, level=level, data=data)
-        self.bar.tell(message, (data or {}).get("accuracy") if type == "trial" else None)
+        self.shown.tell(message, (data or {}).get("accuracy") if type == "trial" else None)

@@ -99,20 +99,18 @@ def _samples(field: str, split: object) -> Iterator[Any]:
     workers = 0
     if isinstance(split, torch_data.DataLoader):
         workers, split = split.num_workers, _shown_by(split)
-    is_mapped = hasattr(split, "__getitem__") and hasattr(split, "__len__")
-    if isinstance(split, Tensor | np.ndarray | str) or not (
-        is_mapped or hasattr(split, "__iter__")
-    ):
-        raise InvalidSpec(
-            field,
-            f"a {type(split).__name__} is no data set; give a torch Dataset or DataLoader of "
-            "(image, label)",
-        )
-    if is_mapped and not isinstance(split, torch_data.Dataset):
-        split = torch_data.Subset(split, range(len(split)))  # type: ignore[arg-type]  # ends there
+    if not isinstance(split, torch_data.Dataset):
+        is_one = isinstance(split, Tensor | np.ndarray | str)
+        if is_one or not (hasattr(split, "__iter__") or hasattr(split, "__getitem__")):
+            raise InvalidSpec(
+                field,
+                f"a {type(split).__name__} is no data set; give a torch Dataset or DataLoader of "
+                "(image, label)",
+            )
+        return iter(split)  # type: ignore[call-overload, no-any-return]
     return iter(
         torch_data.DataLoader(
-            split,  # type: ignore[arg-type]
+            split,
             batch_size=None,
             num_workers=workers,
             collate_fn=_as_it_is,
@@ -121,7 +119,7 @@ def _samples(field: str, split: object) -> Iterator[Any]:
     )
 
 
-def _shown_by(loader: "torch_data.DataLoader[Any]") -> "torch_data.Dataset[Any]":
+def _shown_by(loader: "torch_data.DataLoader[Any]") -> object:
     if isinstance(loader.dataset, torch_data.IterableDataset):
         return loader.dataset
     chosen: Iterable[Any] = loader.sampler

@@ -17,7 +17,7 @@ from pareconv.models.errors import UnknownArchitecture, WeightsError
 from pareconv.models.student import load_student
 from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.lending import lent, of_module
-from pareconv.search import compressing
+from pareconv.search import local
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.pipeline import compress
 from pareconv.search.stores import Stores
@@ -55,7 +55,7 @@ class Net(nn.Module):
 class Pictures(Dataset):
     """Grey PIL images, as a data set of torchvision gives them."""
 
-    classes = tuple(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    classes = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
     def __init__(self, images, labels):
         self.images, self.labels = images, labels
@@ -158,8 +158,8 @@ def test_the_same_call_again_answers_at_once_with_the_same(first, net, data):
     again = compress(net, data, "60%", home=home, **SECTIONS)
     assert len(jobs_of(home)) == 1
     assert str(again) == str(front)
-    states = zip(front[0].network.state_dict().values(), again[0].network.state_dict().values())
-    assert all(torch.equal(one, other) for one, other in states)
+    one, other = (each[0].network.state_dict() for each in (front, again))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_another_budget_in_the_same_home_takes_the_library_that_is_there(first, net, data):
@@ -206,14 +206,14 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_call_goes_on(net, data, tmp_
     sections = SECTIONS | {"finish": {"finalists": 0}}
     threads = set(threading.enumerate())
     with monkeypatch.context() as patch:
-        call = compressing.Inline.call
+        call = local.Inline.call
 
         def interrupted(self, task, payload, **others):
             if task == "evaluate":
                 raise KeyboardInterrupt
             return call(self, task, payload, **others)
 
-        patch.setattr(compressing.Inline, "call", interrupted)
+        patch.setattr(local.Inline, "call", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compress(net, data, "60%", home=tmp_path, **sections | {"progress": True})
     assert set(threading.enumerate()) <= threads
@@ -233,14 +233,24 @@ def jobs_of(home):
     return jobs
 
 
-def test_progress_tells_stages_and_the_best_so_far(first, net, data, capsys):
-    _, home, _ = first
-    sections = SECTIONS | {"finish": {"finalists": 0}, "progress": True, "seed": 1}
-    compress(net, data, "60%", home=home, **sections)
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_progress_tells_how_far_it_is_and_the_best_so_far(
+    net, data, capsys, monkeypatch, is_terminal
+):
+    monkeypatch.setenv("TTY_COMPATIBLE", str(int(is_terminal)))
+    sections = SECTIONS | {"finish": {"finalists": 0}, "library": None, "progress": True}
+    front = compress(net, data, "60%", **sections)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "100%" in err
-    assert "best" in err
+    assert f"best {max(each.accuracy for each in front):.1%}" in err
+    assert ("━" in err) == is_terminal
+    assert ("% trial 0: accuracy" in err) == (not is_terminal)
+
+
+def test_nothing_is_said_where_no_progress_is_asked_for(net, data, capfd):
+    sections = SECTIONS | {"finish": {"finalists": 0}, "library": None}
+    compress(net, data, "60%", **sections)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -269,12 +279,15 @@ def test_a_bad_argument_is_refused_by_its_name(net, changes, field):
     [
         (Net(classes=9), "teacher.num_classes.*10 classes"),
         (Net(channels=1), "three channels"),
-        (nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1)), None),
+        (
+            nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1)),
+            r"one score for each class, \[2, 10\]",
+        ),
         (nn.Identity(), "model: .*no last linear layer"),
     ],
 )
 def test_a_model_that_cannot_be_a_teacher_is_refused(model, field):
-    with pytest.raises((ValueError, InvalidSpec), match=f"(?s){field or ''}"):
+    with pytest.raises((ValueError, InvalidSpec), match=f"(?s){field}"):
         compress(model, "digits", "50%", dataset={"image_size": 8}, **SECTIONS)
 
 

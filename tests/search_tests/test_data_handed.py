@@ -37,7 +37,10 @@ def test_every_form_of_an_image_becomes_the_same(some, read):
     ]
     for form in forms:
         found = read(
-            {"train": list(zip(form, labels, strict=True)), "test": list(zip(images, labels))}
+            {
+                "train": list(zip(form, labels, strict=True)),
+                "test": list(zip(images, labels, strict=True)),
+            }
         )
         assert torch.equal(found.train_images[:], images)
         assert torch.equal(found.train_labels, labels)
