@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import fx
+from torch import fx, nn
 
 from pareconv.models.errors import WeightsError
 from pareconv.models.graph import canonical
@@ -14,17 +14,19 @@ from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.architectures import architecture
+from pareconv.models.teachers.lending import of_module
 from pareconv.models.teachers.model_file import OF_FILE, of_file
 from pareconv.models.teachers.weights import load_weights
 
 _NEEDED = ("architecture", "num_classes", "plan")
 
 
-def load_student(path: Path, teacher: Path | None = None) -> fx.GraphModule:
+def load_student(path: Path, teacher: Path | nn.Module | None = None) -> fx.GraphModule:
     """The student that a job exported as `safetensors`, in eval mode on the CPU.
 
     Where its teacher came as a file that holds the network, `teacher` is that file; code in a .pt2
-    file may run. Raises WeightsError where `path` is not such an export, or is of another teacher.
+    file may run. Where it was a module, `teacher` is that, with whatever weights. Raises
+    WeightsError where `path` is not such an export, or is of another teacher.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -43,7 +45,16 @@ def load_student(path: Path, teacher: Path | None = None) -> fx.GraphModule:
     return student.eval()
 
 
-def _teacher(name: str, file: Path | None) -> Architecture:
+def _teacher(name: str, given: Path | nn.Module | None) -> Architecture:
+    if isinstance(given, nn.Module):
+        known = of_module(given)
+        if known.name != name:
+            raise WeightsError(f"the student is of {name}, and the module given is {known.name}")
+        return known
+    return _of_name_or_file(name, given)
+
+
+def _of_name_or_file(name: str, file: Path | None) -> Architecture:
     if not name.startswith(OF_FILE):
         return architecture(name)
     if file is None:

@@ -126,8 +126,8 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
         )
     _check_drop(spec)
     network, preparation = build_teacher(spec, known, len(data.classes), references)
-    if known.file is not None:
-        _check_file_fits(network, known, data)
+    if known.classes is not None:
+        _check_fits(network, known, data)
     space = _space(spec, network, data)
     found = Inspection(spec, network, preparation, data, space, {})
     if known_latencies := Known.of(spec, references, device_of(spec)):
@@ -135,18 +135,29 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     return found.with_space(spec, space)
 
 
-def _check_file_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:
-    """The network of a file may take images of one size alone."""
+def _check_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:
+    """A network that somebody brought may take images of one size, or of other channels, alone."""
     size = data.image_size
     try:
         with torch.no_grad():
-            copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
-    except Exception as error:  # whatever the nodes of a file raise
+            scores = copy.deepcopy(network).eval()(torch.zeros(2, 3, size, size))
+    except Exception as error:  # whatever its nodes raise
+        remedy = "set dataset.image_size"
+        if known.file is None:
+            remedy += ", or let it take three channels, as grey images have them too"
+        else:
+            remedy = f"it is made for {known.default_size}: {remedy}"
         raise InvalidSpec(
             "dataset.image_size",
-            f"images of {size} pixels do not go through the network of {known.name} ({error}); it "
-            f"is made for {known.default_size}: set dataset.image_size",
+            f"images [N, 3, {size}, {size}] do not go through the network of {known.name} "
+            f"({error}); {remedy}",
         ) from error
+    if scores.shape != (2, len(data.classes)):
+        raise InvalidSpec(
+            "teacher.architecture",
+            f"{known.name} gives {list(scores.shape)} for 2 images; let it give one score for each "
+            f"class, [2, {len(data.classes)}]",
+        )
 
 
 def _check_names(spec: JobSpec) -> None:
@@ -184,7 +195,7 @@ def _check_classes(spec: JobSpec, data: Contents) -> None:
         raise InvalidSpec(
             "teacher.num_classes",
             f"{wanted} does not match the data, which has {len(data.classes)} classes "
-            f"({', '.join(data.classes[:5])}, ...); leave it out to take the data's",
+            f"({', '.join(data.classes[:5])}, ...); leave it out, or null, to take the data's",
         )
 
 

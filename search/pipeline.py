@@ -1,6 +1,9 @@
-"""The pipeline: a job through its stages, each of which goes on from what is stored."""
+"""The pipeline: a job through its stages, each of which goes on from what is stored.
 
-from typing import Any
+`compress` runs all of it in this process.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from pareconv.search.finalists import Finalists
 from pareconv.search.preparing import prepare
@@ -9,6 +12,22 @@ from pareconv.search.spec import JobSpec
 from pareconv.search.study import Study
 from pareconv.storage.job_states import Stage
 from pareconv.storage.latencies import Latency
+
+if TYPE_CHECKING:
+    from pareconv.search.compressing import compress
+
+__all__ = ["compress", "run_job"]
+
+
+def __getattr__(name: str) -> Any:
+    """`compress` is loaded when it is asked for: it needs torch, which a worker leaves to its
+    child process.
+    """
+    if name != "compress":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pareconv.search.compressing import compress
+
+    return compress
 
 
 def run_job(run: Run, database_url: str) -> None:

@@ -1,6 +1,7 @@
 """Prediction: the front that a library promises at any budget, without a job. No torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pareconv.models.cost_table import Cost, CostTable, Quantity
 from pareconv.models.plan import KEEP, Option
@@ -26,7 +27,8 @@ def predict(
             scores.setdefault(entry.block, {})[option] = entry.score
     if not scores:
         return []
-    solver = Solver(CostTable(teacher, changes), scores)
+    # Entries have no latency, which is of a device; the teacher's may be that of the first job.
+    solver = Solver(CostTable(replace(teacher, latency_ms=None), changes), scores)
     for quantity, limit in limits.items():
         least, _ = solver.reach(quantity)
         if limit < least:

@@ -140,6 +140,11 @@ class Teacher(Spec):
         return weights
 
 
+def is_reference_to_dataset(source: str) -> bool:
+    """Whether it is of a form that `dataset.source` takes; a bare path is not."""
+    return _REFERENCE_TO_DATASET.fullmatch(source) is not None
+
+
 class Dataset(Spec):
     """The images to compress it on. The test split is touched once, for a finalist."""
 
@@ -176,7 +181,7 @@ class Dataset(Spec):
     @field_validator("source")
     @classmethod
     def _reference(cls, source: str) -> str:
-        if not _REFERENCE_TO_DATASET.fullmatch(source):
+        if not is_reference_to_dataset(source):
             raise ValueError(
                 f"{source!r} is none of dataset:<id>, file:<path>, digits, and <name>:<path> with "
                 f"one of the names {', '.join(TORCHVISION_SETS)}; upload an archive "

@@ -107,6 +107,11 @@ def set_up(spec: JobSpec, weights: str) -> Workbench:
     return _set_up(spec.model_dump_json(), weights)
 
 
+def put_away() -> None:
+    """Keep no workbench any longer."""
+    _set_up.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _set_up(spec_json: str, weights: str) -> Workbench:
     spec = JobSpec.model_validate_json(spec_json)

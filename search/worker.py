@@ -70,10 +70,10 @@ class Worker:
         except CancelAsked:
             self._end(job, JobStatus.CANCELLED)
         except (SearchError, ModelError) as error:
-            self._end(job, JobStatus.FAILED, error=_problem(error))
+            self._end(job, JobStatus.FAILED, error=problem(error))
         except Exception as error:  # the border of the job: it fails, the worker lives on
             logger.exception("job %s: unexpected failure", job.id)
-            self._end(job, JobStatus.FAILED, error=_problem(error))
+            self._end(job, JobStatus.FAILED, error=problem(error))
         else:
             self._succeed(job)
 
@@ -102,7 +102,7 @@ class Worker:
         self._stores.events.append(job.id, str(status), f"job {status}{detail}", level=level)
 
 
-def _problem(error: Exception) -> dict[str, object]:
+def problem(error: Exception) -> dict[str, object]:
     """The error as the API shows it (RFC 9457)."""
     if isinstance(error, InvalidSpec):
         return {

@@ -1,7 +1,5 @@
 """How the server is run, on top of where things are remembered. Knows nothing of the routes."""
 
-import os
-
 from pydantic import Field
 
 from pareconv.storage.settings import Settings
@@ -25,15 +23,3 @@ class ServiceSettings(Settings):
         default=False,
         description="whether the Optuna dashboard may rename, annotate and delete studies",
     )
-
-    def environment(self) -> dict[str, str]:
-        """The variables with which another process remembers things in the same places, and
-        trusts what this one does.
-        """
-        return {
-            "PARECONV_HOME": str(self.home),
-            "PARECONV_DATABASE_URL": self.database,
-            "PARECONV_ARTIFACTS_URL": self.artifacts,
-            "PARECONV_TRUST_PROGRAMS": str(int(self.trust_programs)),
-            "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
-        }

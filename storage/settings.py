@@ -1,6 +1,8 @@
 """Where things are remembered, from the environment (`PARECONV_...`). Knows nothing of serving."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +47,33 @@ class Settings(BaseSettings):
     @property
     def artifacts(self) -> str:
         return self.artifacts_url or str(self.home / "artifacts")
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which another process remembers things in the same places, and
+        trusts what this one does.
+        """
+        return {
+            "PARECONV_HOME": str(self.home),
+            "PARECONV_DATABASE_URL": self.database,
+            "PARECONV_ARTIFACTS_URL": self.artifacts,
+            "PARECONV_TRUST_PROGRAMS": str(int(self.trust_programs)),
+            "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
+        }
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """While entered, these are the settings of this process; its environment comes back."""
+        variables = self.environment()
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
     @field_validator("home")
     @classmethod

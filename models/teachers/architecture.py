@@ -31,4 +31,4 @@ class Architecture:
     statistics: tuple[Triple, Triple] = IMAGENET
     # That holds the network: it is built with the weights there, but for a head of other classes.
     file: Path | None = None
-    classes: int | None = None  # of the head in the file
+    classes: int | None = None  # of the head that it has already, in a file or as a module

@@ -1,9 +1,11 @@
-"""Every network that can be asked for by name: of the zoo, of timm, and of installed packages."""
+"""Every network that can be asked for by name: of the zoo, of timm, of installed packages, and
+those lent to this process.
+"""
 
 import difflib
 
 from pareconv.models.errors import UnknownArchitecture
-from pareconv.models.teachers import installed, timm_networks
+from pareconv.models.teachers import installed, lending, timm_networks
 from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.zoo import ZOO
 
@@ -14,7 +16,7 @@ def architecture(name: str) -> Architecture:
         return ZOO[name]
     if name.startswith(timm_networks.PREFIX):
         return timm_networks.find(name)
-    if (own := installed.find(name)) is not None:
+    if (own := lending.find(name) or installed.find(name)) is not None:
         return own
     near = _near(name.lower())
     offer = f"the nearest are {', '.join(near)}; " if near else ""

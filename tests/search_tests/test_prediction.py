@@ -99,3 +99,8 @@ def test_an_option_without_a_score_is_in_no_plan(entries, front):
     ]
     plans = [point.plan for point in front({}, hopeless)]
     assert {option.operator for plan in plans for option in plan.values()} == {"shift", "svd"}
+
+
+def test_a_library_that_a_job_with_a_latency_began_predicts_the_same(front, entries, table):
+    measured = replace(table.teacher, latency_ms=2.0)
+    assert predict(entries, measured, {"flops": 700}) == front({"flops": 700})
