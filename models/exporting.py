@@ -119,6 +119,20 @@ def _check(
     """Largest difference of any output, relative to the largest output; ExportError above the
     tolerance.
     """
+    got = outputs_of(format, path, images, teacher)
+    difference = float((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    if not difference <= _TOLERANCE:
+        raise ExportError(
+            f"{format}: the file's outputs differ from the network's by {difference:.2g} of the "
+            f"largest, above {_TOLERANCE}"
+        )
+    return difference
+
+
+def outputs_of(format: str, path: Path, images: Tensor, teacher: Path | None = None) -> Tensor:
+    """What a clean process gets from the file for `images` [N, C, H, W]; ExportError where it does
+    not run.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         inputs, outputs = Path(scratch, "inputs.npy"), Path(scratch, "outputs.npy")
         np.save(inputs, images.numpy())
@@ -140,11 +154,4 @@ def _check(
         if ran.returncode:
             last = ran.stderr.strip().splitlines()[-1:]
             raise ExportError(f"{format}: the file does not run in a clean process: {last}")
-        got = torch.from_numpy(np.load(outputs))
-    difference = float((got - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-    if not difference <= _TOLERANCE:
-        raise ExportError(
-            f"{format}: the file's outputs differ from the network's by {difference:.2g} of the "
-            f"largest, above {_TOLERANCE}"
-        )
-    return difference
+        return torch.from_numpy(np.load(outputs))
