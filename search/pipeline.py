@@ -6,6 +6,7 @@ from typing import Any
 from pareconv.models.errors import ModelError
 from pareconv.search.errors import JobFailed, SearchError, TaskDied
 from pareconv.search.preparing import prepare
+from pareconv.search.reporting import filename, report
 from pareconv.search.run import Profiled, Run
 from pareconv.search.spec import JobSpec
 from pareconv.search.study import Study
@@ -96,7 +97,7 @@ def _finish_one(
             data={"trial": candidate.number},
         )
         return [str(error)]
-    _keep(run, candidate, result)
+    _keep(run, profiled, candidate, result)
     return []
 
 
@@ -112,16 +113,24 @@ def _call_twice(run: Run, payload: dict[str, Any], on_event: Any) -> dict[str, A
         return run.call("finish", payload, on_event)
 
 
-def _keep(run: Run, candidate: Candidate, result: dict[str, Any]) -> None:
+def _keep(run: Run, profiled: Profiled, candidate: Candidate, result: dict[str, Any]) -> None:
     run.claim.check()
-    for artifact in result["artifacts"]:
+    for refused in result["refused"]:
+        run.report(
+            "file_refused",
+            f"trial {candidate.number}: {refused['reason']}",
+            level="warning",
+            data={"trial": candidate.number, "format": refused["format"]},
+        )
+    for artifact in (*result["artifacts"], *report(run, profiled, candidate, result)):
         run.stores.artifacts.put(
             run.job.id,
             candidate.number,
             format=artifact["format"],
             sha256=artifact["sha256"],
             size_bytes=artifact["size_bytes"],
-            filename=f"{run.job.id}-{candidate.number}.{artifact['format']}",
+            filename=filename(run.job.id, candidate.number, artifact["format"]),
+            details=artifact.get("details", {}),
         )
     run.stores.candidates.finish(
         run.job.id,
