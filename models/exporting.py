@@ -74,7 +74,7 @@ def export(
             with torch.no_grad():
                 got = load_student(path)(images)
         else:
-            got = _run_alone(format, path, images, teacher)
+            got = outputs_of(format, path, images, teacher)
         exported.append(Exported(format, path, _difference(format, got, expected)))
     return exported
 
@@ -122,8 +122,10 @@ def _program(network: fx.GraphModule, images: Tensor) -> torch.export.ExportedPr
     return torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
 
 
-def _run_alone(format: str, path: Path, images: Tensor, teacher: Path | None) -> Tensor:
-    """What the file gives in a clean process."""
+def outputs_of(format: str, path: Path, images: Tensor, teacher: Path | None = None) -> Tensor:
+    """What a clean process gets from the file for `images` [N, C, H, W]; ExportError where it does
+    not run.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         inputs, outputs = Path(scratch, "inputs.npy"), Path(scratch, "outputs.npy")
         np.save(inputs, images.numpy())

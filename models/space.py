@@ -2,7 +2,7 @@
 left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,8 +15,9 @@ from pareconv.models.convolutions.operator import Shapes
 from pareconv.models.convolutions.registry import SAVING, operator, options
 from pareconv.models.cost import count
 from pareconv.models.cost_table import Cost, CostTable, Quantity
+from pareconv.models.cutting import cut
 from pareconv.models.plan import KEEP, Option, Plan
-from pareconv.models.rewriting import choices, refusals
+from pareconv.models.rewriting import choices, known_blocks, refusals
 
 # Options of a block are alike whose costs differ by at most so much of its greatest saving.
 _ALIKE, _MOST_ALIKE = 0.05, 3
@@ -106,6 +107,22 @@ def _left_out(network: fx.GraphModule, shapes: Shapes) -> list[LeftOut]:
     ]
     reason = "Linear: is a 1x1 convolution only on maps that were seen to be [N, H, W, C]"
     return find_left_out(network) + [LeftOut(name, reason) for name in dict.fromkeys(linear)]
+
+
+def block_costs(
+    network: fx.GraphModule, shape: tuple[int, int, int, int], names: Iterable[str]
+) -> dict[str, Cost]:
+    """What the blocks of these names cost as they are in `network`, for one image."""
+    shapes, known = _shapes(network, shape), known_blocks(network)
+    nodes = {node.name: node for node in network.graph.nodes}
+    costs = {}
+    for name in names:
+        source = nodes[known[name].input]
+        while source.name not in shapes:  # the parts of a tensor, say, as ShuffleNet splits it
+            source = source.all_input_nodes[0]
+        part = cut(network, [source.name], [known[name].output])
+        costs[name] = count(part, *shapes[source.name])
+    return costs
 
 
 def _changes(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pareconv.search.data.batches import Split, eval_batches
@@ -40,6 +40,24 @@ def evaluate(network: nn.Module, split: Split) -> Accuracy:
     accuracy = int(correct) / len(split)
     stderr = math.sqrt(accuracy * (1 - accuracy) / len(split))
     return Accuracy(accuracy, stderr, float(loss) / len(split))
+
+
+def confusion(network: nn.Module, split: Split, classes: int) -> Tensor:
+    """How many images of each class `network` in eval mode takes for each: int64 [classes, classes]
+    on the CPU, a row for each true class. The diagonal's share of all is the accuracy.
+    """
+    network.eval()
+    counts = torch.zeros(classes * classes, dtype=torch.int64, device=split.labels.device)
+    with torch.inference_mode():
+        for images, labels in eval_batches(split, _BATCH):
+            places = labels * classes + network(images).argmax(1)
+            counts += places.bincount(minlength=classes * classes)
+    return counts.view(classes, classes).cpu()
+
+
+def chance(split: Split) -> float:
+    """The accuracy of always guessing the most frequent class."""
+    return int(split.labels.bincount().max()) / len(split)
 
 
 def recalibrate(network: nn.Module, split: Split) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from pareconv.models.errors import ModelError
 from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.errors import JobFailed, SearchError, TaskDied
+from pareconv.search.reporting import filename, report
 from pareconv.search.run import Profiled, Run
 from pareconv.search.stretch import Stretch
 from pareconv.storage.candidates import Candidate
@@ -134,14 +135,23 @@ class Finalists:
     def _keep(self, candidate: Candidate, result: dict[str, Any]) -> None:
         job, number = self._run.job.id, candidate.number
         self._run.claim.check()
-        for artifact in result["artifacts"]:
+        for refused in result["refused"]:
+            self._run.report(
+                "file_refused",
+                f"trial {number}: {refused['reason']}",
+                level="warning",
+                data={"trial": number, "format": refused["format"]},
+            )
+        written = report(self._run, self._profiled, candidate, result)
+        for artifact in (*result["artifacts"], *written):
             self._run.stores.artifacts.put(
                 job,
                 number,
                 format=artifact["format"],
                 sha256=artifact["sha256"],
                 size_bytes=artifact["size_bytes"],
-                filename=f"{job}-{number}.{artifact['format']}",
+                filename=filename(job, number, artifact["format"]),
+                details=artifact.get("details", {}),
             )
         self._run.stores.candidates.finish(
             job,

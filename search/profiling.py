@@ -9,12 +9,11 @@ from typing import Any
 from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
-from pareconv.search.data.batches import Split
 from pareconv.search.data.rows import chunks
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import InvalidSpec, JobFailed
-from pareconv.search.evaluation import Accuracy, evaluate
+from pareconv.search.evaluation import Accuracy, chance, evaluate
 from pareconv.search.inspection import inspect
 from pareconv.search.latencies import Known, timed
 from pareconv.search.references import References
@@ -116,13 +115,13 @@ def _train_teacher(bench: Workbench, emit: Emit) -> None:
 
 
 def _check_skill(accuracy: Accuracy, bench: Workbench, *, is_ours: bool) -> None:
-    chance = _share_of_largest_class(bench.validation)
-    least = chance + _LEAST_SKILL * (1 - chance)
+    guessed = chance(bench.validation)
+    least = guessed + _LEAST_SKILL * (1 - guessed)
     if accuracy.accuracy >= least:
         return
     found = (
         f"the teacher is near chance on its own data: {accuracy.accuracy:.1%} of the validation "
-        f"images, the most frequent class alone gives {chance:.1%}"
+        f"images, the most frequent class alone gives {guessed:.1%}"
     )
     if is_ours:
         raise JobFailed(f"{found}; train it longer (teacher.training.epochs)")
@@ -132,10 +131,6 @@ def _check_skill(accuracy: Accuracy, bench: Workbench, *, is_ours: bool) -> None
         f"{', '.join(bench.classes[:5])}, ...), teacher.normalize differs from training, or the "
         "weights are of another task",
     )
-
-
-def _share_of_largest_class(split: Split) -> float:
-    return int(split.labels.bincount().max()) / len(split)
 
 
 def _fingerprint(bench: Workbench) -> str:

@@ -21,10 +21,18 @@ from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 
 Auto = Literal["auto"]
 Triple = tuple[float, float, float]
-Format = Literal["pt2", "onnx", "safetensors"]
+Format = Literal["pt2", "onnx", "onnx-int8", "safetensors", "report"]
 Augment = Literal["none", "crop", "crop-flip"]
 Optimizer = Literal["muon", "sgd"]
 Preparation = Literal["none", "fine-tuning", "training"]  # of a teacher, before it teaches
+# How the name of a file ends.
+EXTENSIONS: dict[Format, str] = {
+    "pt2": "pt2",
+    "onnx": "onnx",
+    "onnx-int8": "int8.onnx",
+    "safetensors": "safetensors",
+    "report": "html",
+}
 ParameterValue = bool | int | float | str
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
@@ -486,9 +494,10 @@ class Finish(Distill):
     finalists: int = Field(3, ge=0, le=50, description="how many members of the front")
     epochs: float = Field(20.0, gt=0, le=1000, description="passes over the training split")
     formats: list[Format] = Field(
-        ["pt2", "onnx", "safetensors"],
+        ["pt2", "onnx", "safetensors", "report"],
         min_length=1,
-        description="files to export per finalist, each once",
+        description="files to make per finalist, each once; `onnx-int8` is quantised after "
+        "training, `report` an HTML page",
     )
 
     @field_validator("formats")

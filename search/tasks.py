@@ -1,6 +1,7 @@
 """Tasks: what a child process can be asked to do, by name. JSON in, JSON out; each stands alone."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from pareconv.search.latencies import bundle
 from pareconv.search.library import LibraryBuilder
 from pareconv.search.profiling import profile
 from pareconv.search.references import References
+from pareconv.search.report.facts import ReportFacts
+from pareconv.search.report.page import render
 from pareconv.search.rungs import Rung
 from pareconv.search.spec import JobSpec
 from pareconv.search.trial import Trial, run_trial
@@ -141,6 +144,12 @@ def _finish(payload: Json, emit: Emit) -> Json:
     return finish(bench, Tried.from_json(payload), others, _files(), emit)
 
 
+def _report(payload: Json, _emit: Emit) -> Json:
+    page = render(ReportFacts.model_validate(payload)).encode()
+    sha256, size_bytes = _files().put_stream(BytesIO(page))
+    return {"format": "report", "sha256": sha256, "size_bytes": size_bytes}
+
+
 def _test_teacher(payload: Json, _emit: Emit) -> Json:
     bench = _bench(payload)
     return {"test_accuracy": evaluate(bench.teacher, bench.test).accuracy}
@@ -164,5 +173,6 @@ TASKS: dict[str, Callable[[Json, Emit], Json]] = {
     "library": _library,
     "evaluate": _evaluate,
     "finish": _finish,
+    "report": _report,
     "test_teacher": _test_teacher,
 }

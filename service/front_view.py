@@ -52,6 +52,9 @@ _POINT: dict[str, Any] = {
             "bytes": 620000,
             "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             "href": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students/7/onnx",
+            "difference": 2.4e-07,
+            "accuracy": None,
+            "test_accuracy": None,
         }
     ],
 }
@@ -64,6 +67,13 @@ class ArtifactView(BaseModel):
     bytes: int
     sha256: str
     href: str
+    difference: float | None = Field(
+        None, description="how far its outputs were from the student's, relative to the largest"
+    )
+    accuracy: float | None = Field(
+        None, description="of a quantised file, on the validation split; others have the student's"
+    )
+    test_accuracy: float | None = Field(None, description="of a quantised file, measured once")
 
     @classmethod
     def of(cls, artifact: Artifact) -> Self:
@@ -72,6 +82,7 @@ class ArtifactView(BaseModel):
             bytes=artifact.size_bytes,
             sha256=artifact.sha256,
             href=f"/jobs/{artifact.job_id}/students/{artifact.number}/{artifact.format}",
+            **(artifact.details or {}),
         )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import select
 
@@ -14,7 +15,11 @@ from pareconv.storage.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Artifact(Value):
-    """One exported file of a candidate; `sha256` names it in the file store."""
+    """One exported file of a candidate; `sha256` names it in the file store.
+
+    `details` are figures of the file's own, such as the accuracy of one that does not compute
+    exactly what the student does; None for those that an older version wrote.
+    """
 
     job_id: str
     number: int
@@ -22,7 +27,18 @@ class Artifact(Value):
     sha256: str
     size_bytes: int
     filename: str
+    details: dict[str, Any] | None
     created_at: datetime
+
+
+class Exported(TypedDict):
+    """A file as it was exported."""
+
+    format: str
+    sha256: str
+    size_bytes: int
+    filename: str
+    details: NotRequired[dict[str, Any]]
 
 
 class ArtifactStore:
@@ -31,9 +47,7 @@ class ArtifactStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(
-        self, job_id: str, number: int, *, format: str, sha256: str, size_bytes: int, filename: str
-    ) -> Artifact:
+    def put(self, job_id: str, number: int, **file: Unpack[Exported]) -> Artifact:
         """Add the candidate's file of that format, or put it in the place of the former one."""
         with self._database.session() as session:
             job = lock_job(session, job_id)
@@ -43,11 +57,8 @@ class ArtifactStore:
             row = ArtifactRow(
                 job_id=job_id,
                 number=number,
-                format=format,
-                sha256=sha256,
-                size_bytes=size_bytes,
-                filename=filename,
                 created_at=self._database.now(session),
+                **({"details": None} | file),
             )
             return Artifact.from_row(session.merge(row))
 

@@ -212,6 +212,7 @@ class ArtifactRow(Base):
     sha256: Mapped[str] = mapped_column(SHA256)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     filename: Mapped[str]
+    details: Mapped[Json | None]
     created_at: Mapped[datetime]
 
 

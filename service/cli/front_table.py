@@ -148,4 +148,6 @@ def _files(front: Json) -> Iterator[str]:
     for point in front["points"]:
         for file in point["artifacts"]:
             size = size_of(file["bytes"])
-            yield f"  {file['format']:<11} {size:>8}  {file['href']}"
+            tested = percent(file.get("test_accuracy"))
+            own = "" if tested == "-" else f"  (test accuracy {tested})"
+            yield f"  {file['format']:<11} {size:>8}  {file['href']}{own}"

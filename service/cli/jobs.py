@@ -32,7 +32,9 @@ Objectives = Annotated[
 Trial = Annotated[
     int | None, typer.Option("--trial", help="Only this one; default: all finalists.")
 ]
-Format = Annotated[str | None, typer.Option("--format", help="Only this one, such as onnx.")]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Only this one, such as onnx or report.")
+]
 To = Annotated[
     Path,
     typer.Option("--to", metavar="DIR", help="Folder to save in."),

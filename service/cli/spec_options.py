@@ -154,7 +154,12 @@ class SpecOptions:
     ] = None
     formats: Annotated[
         str | None,
-        _option("--formats", panel=_FINISH, metavar="A,B", help="Of pt2, onnx, safetensors."),
+        _option(
+            "--formats",
+            panel=_FINISH,
+            metavar="A,B",
+            help="Of pt2, onnx, onnx-int8, safetensors, report.",
+        ),
     ] = None
     name: Annotated[str | None, Option("--name", help="A label for people.")] = None
     seed: Annotated[int | None, Option("--seed", help="Of every random choice.")] = None

@@ -19,12 +19,18 @@ from pareconv.storage.artifacts import Artifact
 router = APIRouter(prefix="/jobs/{job_id}/students", tags=["results"])
 
 AskedStudent = Annotated[StudentRequest, Body(examples=[{"trial": 7}])]
+# A page of the file store may look as it likes, and do nothing: it shows names that users gave.
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; sandbox; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             "application/octet-stream": {
                 "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
-            }
+            },
+            "text/html": {"schema": {"type": "string"}},
         },
         "description": "The file; its SHA-256 is the `ETag`",
     },
@@ -73,15 +79,19 @@ def download_student(
     stores: InjectedStores,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """A finished student in one of the formats that its job asked for."""
+    """A finished student in one of the formats that its job asked for; its `report` is a page."""
     artifact = _artifact(stores, job_id, trial, format)
     headers = {"etag": f'"{artifact.sha256}"', "x-content-type-options": "nosniff"}
+    is_page = artifact.format == "report"
+    if is_page:
+        headers["content-security-policy"] = _POLICY
     if is_current(if_none_match, headers["etag"]):
         return Response(status_code=304, headers=headers)
     return FileResponse(
         stores.files.local_path(artifact.sha256),
         filename=artifact.filename,
-        media_type="application/octet-stream",
+        media_type="text/html" if is_page else "application/octet-stream",
+        content_disposition_type="inline" if is_page else "attachment",
         headers=headers,
     )
 

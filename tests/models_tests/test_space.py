@@ -10,13 +10,13 @@ from torch import Tensor, fx, nn
 
 from pareconv.models.blocks import find_blocks
 from pareconv.models.convolutions.registry import OPERATORS, SAVING
-from pareconv.models.cost import count
+from pareconv.models.cost import count, flops_by_operator
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.errors import PlanError
 from pareconv.models.graph import canonical
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.rewriting import rewrite
-from pareconv.models.space import Scope, find_space
+from pareconv.models.space import Scope, block_costs, find_space
 from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.architectures import architecture
 from pareconv.models.teachers.zoo import ZOO
@@ -132,6 +132,29 @@ def network() -> fx.GraphModule:
 
 def table_of(network: fx.GraphModule, scope: Scope) -> CostTable:
     return find_space(network, (1, 3, 32, 32), scope).table
+
+
+def test_blocks_cost_all_that_is_convolved_and_no_option_saves_more(
+    network: fx.GraphModule,
+) -> None:
+    table = table_of(network, Scope(EVERYTHING))
+    costs = block_costs(network, (1, 3, 32, 32), table.changes)
+    counted = flops_by_operator(network, 1, 3, 32, 32)
+    assert sum(cost.flops for cost in costs.values()) == counted["conv"] + counted["batch_norm"]
+    for block, options in table.changes.items():
+        for change in options.values():
+            after = costs[block] + change
+            assert min(after.flops, after.params, after.adds) >= 0
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "densenet121"])
+def test_blocks_together_cost_no_more_than_the_network(name: str) -> None:
+    """Also where a block begins with the parts of a tensor that was split."""
+    split = canonical(architecture(name).build(10))
+    table = find_space(split, (1, 3, 32, 32), Scope()).table
+    costs = block_costs(split, (1, 3, 32, 32), table.changes)
+    assert all(cost.flops > 0 and cost.params > 0 for cost in costs.values())
+    assert 0.9 < sum(cost.flops for cost in costs.values()) / table.teacher.flops <= 1
 
 
 def test_a_mixed_plan_costs_what_fvcore_counts(network: fx.GraphModule) -> None:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from html.parser import HTMLParser
 
 import pytest
 import torch
@@ -147,8 +148,10 @@ class Scripted:
         self.table = table
         self.built = []
         self.tried = []
-        self.finished = []
-        self.on_trial = self.on_finish = self.on_profile = self.on_library = lambda *_: None
+        self.finished, self.reported, self.refused = [], [], []
+        self.on_trial = self.on_finish = self.on_report = self.on_profile = self.on_library = (
+            lambda *_: None
+        )
         self.measured = lambda _: {}
 
     def call(self, task, payload, *, timeout_seconds=None, on_event=None, poll=None):
@@ -172,6 +175,8 @@ class Scripted:
                 "teacher": teacher,
                 "budget": {"flops": spec.budget.flops, "params": spec.budget.params},
                 "blocks": [{"name": name} for name in self.table.changes],
+                "classes": ["cat", "dog"],
+                "images": {"train": 80, "validation": 10, "test": 20},
                 "table": self.table.to_json(),
                 "weights": A_HASH,
                 "data": A_HASH,
@@ -227,15 +232,91 @@ class Scripted:
         self.finished.append(payload["plan"])
         self.on_finish(payload["plan"])
         on_event({"type": "progress", "done": 1.0, "loss": 0.1})
-        file = {"format": "onnx", "sha256": A_HASH, "size_bytes": 10, "difference": 0.0}
+        file = {"format": "onnx", "sha256": A_HASH, "size_bytes": 10}
         accuracy = accuracy_of(payload["plan"])
-        return {
+        finished = {
             "finish_accuracy": accuracy,
             "latencies": [],
             "test_accuracy": accuracy,
             "compute": 5000.0,
-            "artifacts": [file],
+            "artifacts": [file | {"details": {"difference": 0.0}}],
+            "refused": self.refused,
         }
+        if "report" not in JobSpec.model_validate(payload["spec"]).finish.formats:
+            return finished
+        return finished | {
+            "findings": {
+                "operators": {"teacher": {"conv": 1000}, "student": {"conv": 500}},
+                "blocks": [
+                    {"name": name, "cost": {"flops": 300, "params": 300, "adds": 0}, "rebuilt": []}
+                    for name in self.table.changes
+                ],
+                "versions": {"pareconv": "0.1.0"},
+                "device": "a device",
+                "curve": {"loss": [(0.5, 1.0), (1.0, 0.1)], "accuracy": [(1.0, accuracy)]},
+                "confusion": [(0, 0, 10), (1, 1, 8), (1, 0, 2)],
+            },
+        }
+
+    def report(self, payload, on_event, poll):
+        self.reported.append(payload)
+        self.on_report(payload)
+        return {"format": "report", "sha256": A_HASH, "size_bytes": 10}
+
+
+VOID = {"meta", "br", "circle", "line", "polyline"}
+
+
+class Page(HTMLParser):
+    """The tags with their attributes, all text, and the text of each element that has an id; of the
+    cells of the confusion matrix as `matrix`.
+    """
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self.by_id, self._open = [], [], {}, []
+        self.feed(html)
+        self.close()
+        assert self._open == []  # everything is closed, in its order
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        known = dict(attrs)
+        self.tags.append((tag, known))
+        if tag == "br":
+            self.handle_data(" ")
+        if tag not in VOID:
+            is_cell = "--share" in known.get("style", "")
+            self._open.append((tag, "matrix" if is_cell else known.get("id")))
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag in {"td", "th", "p", "title", "text"}:
+            self.handle_data(" ")
+        if tag not in VOID:
+            assert self._open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1][0] == "style":
+            return
+        self.words.append(data)
+        for _, id in self._open:
+            if id is not None:
+                self.by_id[id] = self.by_id.get(id, "") + data
+
+    def count(self, tag, kind):
+        return sum(name == tag and attrs.get("class") == kind for name, attrs in self.tags)
+
+    def section(self, id):
+        return " ".join(self.by_id[id].replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+@pytest.fixture(scope="session")
+def page_of():
+    """Reads a report."""
+    return Page
 
 
 class Home:

@@ -4,7 +4,8 @@ import torch
 from pareconv.models.plan import Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search import finishing
-from pareconv.search.evaluation import evaluate
+from pareconv.search.evaluation import confusion, evaluate
+from pareconv.search.exports import Exports
 from pareconv.search.finishing import Tried, finish
 from pareconv.search.teaching import Pace
 from pareconv.search.trial import Trial, run_trial
@@ -32,23 +33,32 @@ class Finished:
         self.exams, self.tests, self.events = [], [], []
 
         def watched(network, split):
+            assert split is not bench.test
             measured = evaluate(network, split)
-            kind = self.tests if split is bench.test else self.exams
-            kind.append(
-                (measured.accuracy, {k: v.clone() for k, v in network.state_dict().items()})
-            )
+            self.exams.append((measured.accuracy, copied(network)))
             return measured
 
-        def exported(bench, student, plan, files):
+        def tested(network, split, classes):
+            assert split is bench.test
+            counts = confusion(network, split, classes)
+            self.tests.append((counts, copied(network)))
+            return counts
+
+        def exported(bench, student, plan, accuracy, files):
             self.student = student
-            return []
+            return Exports()
 
         patch.setattr(finishing, "evaluate", watched)
-        patch.setattr(finishing, "_export", exported)
+        patch.setattr(finishing, "confusion", tested)
+        patch.setattr(finishing, "export_student", exported)
         self.asked = bench.answers.asked
         tried = Tried(PLAN, self.trial["checkpoint"])
         self.result = finish(bench, tried, others, files, self.events.append)
         self.asked = bench.answers.asked - self.asked
+
+
+def copied(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 @pytest.fixture
@@ -71,11 +81,15 @@ def test_it_is_better_than_the_trial_it_came_from(finished):
 
 
 def test_it_is_tested_once_after_all_exams(finished, bench):
-    ((accuracy, state),) = finished.tests
-    assert finished.result["test_accuracy"] == accuracy
+    ((counts, state),) = finished.tests
     deployed = finished.student.state_dict()
     assert all(torch.equal(deployed[name], value) for name, value in state.items())
-    assert evaluate(finished.student, bench.test).accuracy == accuracy
+    accuracy = evaluate(finished.student, bench.test).accuracy
+    assert finished.result["test_accuracy"] == accuracy
+    assert int(counts.sum()) == len(bench.test)
+    found = finished.result["findings"]["confusion"]
+    right = sum(number for actual, predicted, number in found if actual == predicted)
+    assert right / len(bench.test) == accuracy
 
 
 def test_what_is_examined_are_averages_that_lag_behind(bench, files, monkeypatch):
@@ -96,6 +110,22 @@ def test_it_never_ends_below_where_its_trial_ended(bench, files, monkeypatch):
     monkeypatch.setattr(finishing, "PACE", Pace(lr_per_gap=1e9))
     ruined = Finished(bench, files, monkeypatch)
     assert ruined.result["finish_accuracy"] >= ruined.trial["accuracy"]
+
+
+def test_the_curve_holds_every_exam_and_a_loss_that_falls(finished):
+    curve = finished.result["findings"]["curve"]
+    assert curve["accuracy"] == list(
+        zip(finishing.EXAMS, (accuracy for accuracy, _ in finished.exams), strict=True)
+    )
+    shares = [done for done, _ in curve["loss"]]
+    assert shares == sorted(shares)
+    assert (shares[-1], curve["loss"][-1][1] < curve["loss"][0][1]) == (1, True)
+
+
+def test_a_report_that_is_not_asked_for_takes_no_findings(new_bench, files, monkeypatch):
+    finish = {"epochs": 0.2, "lr": 0.01, "formats": ["pt2"]}
+    done = Finished(new_bench(distill={"epochs": 0.2}, finish=finish), files, monkeypatch)
+    assert "findings" not in done.result
 
 
 def test_progress_rises_to_one(finished):

@@ -1,12 +1,15 @@
+import copy
 import json
 import threading
 from shutil import copyfile
 
-import onnxruntime
 import pytest
 import torch
+from PIL import Image
+from scipy.stats import spearmanr
 
 from pareconv.models.plan import Plan
+from pareconv.models.quantization import OnnxNetwork
 from pareconv.models.student import load_student
 from pareconv.models.teachers.architectures import architecture
 from pareconv.search.checkpoints import restore_weights
@@ -29,7 +32,11 @@ SPEC = {
     "library": {"rungs": 1, "images": 128, "score_images": 64},
     "search": {"trials": 4, "stop_early": False, "operators": ["svd", "ghost", "shift"]},
     "distill": {"epochs": 0.5},
-    "finish": {"finalists": 1, "epochs": 2},
+    "finish": {
+        "finalists": 1,
+        "epochs": 2,
+        "formats": ["pt2", "onnx", "onnx-int8", "safetensors", "report"],
+    },
     "seed": 3,
     "device": "cpu",
 }
@@ -99,7 +106,7 @@ def test_everything_tried_is_within_both_budgets(outcome):
 
 
 def test_the_spec_comes_back_resolved(outcome):
-    resolved = outcome.job.resolved
+    resolved = copy.deepcopy(outcome.job.resolved)
     for part in ("distill", "finish"):  # its learning rate depends on the student
         assert resolved[part].pop("lr") == "auto"
     assert "auto" not in json.dumps(resolved["library"])
@@ -117,22 +124,82 @@ def test_the_finalist_is_tested_and_better_than_chance(outcome):
 
 
 def test_every_export_gives_the_test_accuracy_that_was_reported(outcome):
-    assert [each.format for each in outcome.artifacts] == ["onnx", "pt2", "safetensors"]
     digits, normalize = load(8), outcome.job.resolved["teacher"]["normalize"]
     mean, std = (torch.tensor(normalize[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     images = (digits.test_images.float() / 255 - mean) / std
     program = torch.export.load(outcome.file("pt2")).module()
-    session = onnxruntime.InferenceSession(outcome.file("onnx"))
-    (entry,) = session.get_inputs()
     with torch.no_grad():
         answers = {
             "pt2": program(images),
-            "onnx": torch.from_numpy(session.run(None, {entry.name: images.numpy()})[0]),
+            "onnx": OnnxNetwork(outcome.file("onnx"))(images),
             "safetensors": load_student(outcome.file("safetensors"))(images),
         }
     for logits in answers.values():
         accuracy = (logits.argmax(1) == digits.test_labels).double().mean()
         assert float(accuracy) == pytest.approx(outcome.finalist.test_accuracy, abs=0.004)
+
+
+def test_every_file_is_there_and_says_how_it_was_checked(outcome):
+    formats = ["onnx", "onnx-int8", "pt2", "report", "safetensors"]
+    assert [each.format for each in outcome.artifacts] == formats
+    details = {each.format: each.details for each in outcome.artifacts}
+    assert all(details[name]["difference"] < 1e-4 for name in ("onnx", "pt2", "safetensors"))
+    quantized = details["onnx-int8"]
+    assert quantized["accuracy"] == pytest.approx(outcome.finalist.finish_accuracy, abs=0.03)
+    assert quantized["test_accuracy"] == pytest.approx(outcome.finalist.test_accuracy, abs=0.03)
+
+
+@pytest.fixture(scope="module")
+def report(outcome, page_of):
+    return page_of(outcome.file("report").read_text())
+
+
+def test_the_report_agrees_with_what_was_stored(outcome, report):
+    finalist, teacher = outcome.finalist, outcome.job.profile["teacher"]
+    told = report.section("test-accuracy")
+    assert told.startswith(f"{100 * finalist.test_accuracy:.1f} % teacher")
+    assert f"teacher {100 * teacher['test_accuracy']:.1f} %" in told
+    accuracies = report.section("accuracy")
+    for share in (finalist.accuracy, finalist.finish_accuracy, teacher["accuracy"]):
+        assert f"{100 * share:.1f} %" in accuracies
+    for each in outcome.candidates:
+        assert f"Trial {each.number}: {100 * each.accuracy:.1f} %" in report.section("front")
+    measured = [each.accuracy for each in outcome.candidates]
+    predicted = [-each.predicted for each in outcome.candidates]
+    correlation = float(spearmanr(predicted, measured).statistic)
+    assert float(report.section("rank-correlation")) == pytest.approx(correlation, abs=0.006)
+    files = report.section("files")
+    assert all(each.sha256 in files for each in outcome.artifacts if each.format != "report")
+    provenance = report.section("provenance")
+    assert outcome.job.profile["weights"] in provenance
+    assert outcome.job.profile["data"] in provenance
+    assert json.loads(report.by_id["spec"]) == outcome.job.resolved
+
+
+def test_the_report_accounts_for_every_test_image_and_every_block(outcome, report):
+    images = len(load(8).test_labels)
+    assert sum(map(int, report.by_id["matrix"].split())) == images
+    plan = report.section("plan")
+    for block, option in outcome.finalist.plan.items():
+        assert f"{block} {option}" in plan
+    kept = [each["name"] for each in outcome.job.profile["blocks"]]
+    assert all(f"{block} kept" in plan for block in set(kept) - set(outcome.finalist.plan))
+
+
+def test_the_lines_that_the_report_prints_run_each_file(outcome, report, tmp_path, monkeypatch):
+    """All find the same class, in a folder of downloads."""
+    monkeypatch.chdir(tmp_path)
+    for each in outcome.artifacts:
+        copyfile(outcome.file(each.format), each.filename)
+    pixels = load(8).test_images[0].permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save("image.png")
+    found = set()
+    for format in ("onnx", "onnx-int8", "pt2", "safetensors"):
+        known: dict = {}
+        exec(report.by_id["run-image"] + "\n" + report.by_id[f"run-{format}"], known)
+        assert tuple(known["logits"].shape) == (1, 10)
+        found.add(int(known["logits"].argmax(1)[0]))
+    assert len(found) == 1
 
 
 def test_the_same_spec_and_seed_give_the_same_in_another_home(outcome, tmp_path):

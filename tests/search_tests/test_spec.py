@@ -45,7 +45,7 @@ def test_teacher_dataset_and_budget_make_a_job():
     assert spec.distill.method == spec.finish.method == "features"
     assert spec.distill.parameters == {}
     assert (spec.finish.epochs, spec.finish.finalists) == (20.0, 3)
-    assert spec.finish.formats == ["pt2", "onnx", "safetensors"]
+    assert spec.finish.formats == ["pt2", "onnx", "safetensors", "report"]
     assert (spec.seed, spec.device, spec.teacher.weights) == (0, "auto", None)
 
 

@@ -59,6 +59,57 @@ def test_what_was_found_is_remembered(home):
     assert home.job.profile["teacher"]["test_accuracy"] == 0.88
 
 
+def test_each_finalist_has_a_report_of_all_that_is_known_by_then(home):
+    home.submit()
+    worker, executor = home.worker()
+    worker.work_once()
+    finalists = [each for each in home.candidates if each.finalist]
+    assert {told["trial"] for told in executor.reported} == {each.number for each in finalists}
+    front = {each.number for each in home.stores.candidates.front(home.id)}
+    for told in executor.reported:
+        candidate = home.candidates[told["trial"]]
+        assert told["student"]["test_accuracy"] == candidate.test_accuracy
+        assert told["teacher"]["test_accuracy"] == home.job.profile["teacher"]["test_accuracy"]
+        shown = {each["trial"]: each for each in told["trials"]}
+        assert {each.number: each.accuracy for each in home.candidates} == {
+            number: each["accuracy"] for number, each in shown.items()
+        }
+        assert {number for number, each in shown.items() if each["on_front"]} == front
+        options = {each["name"]: each["option"] for each in told["blocks"]}
+        assert options == dict.fromkeys(home.table.changes, "keep") | candidate.plan
+    names = {file.filename for file in home.stores.artifacts.of_job(home.id)}
+    ends = ("onnx", "html")
+    assert names == {f"{home.id}-{each.number}.{end}" for each in finalists for end in ends}
+
+
+def test_a_report_that_fails_costs_no_finalist(home):
+    def on_report(_):
+        raise OutOfMemory("no memory")
+
+    home.submit()
+    worker, _ = home.worker(on_report=on_report)
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert sum(each.finalist for each in home.candidates) == 2
+    events = [event for event in home.events if event.type == "report_failed"]
+    assert [event.level for event in events] == ["warning"] * 2
+    assert "no memory" in events[0].message
+    assert {file.format for file in home.stores.artifacts.of_job(home.id)} == {"onnx"}
+
+
+def test_a_file_that_was_refused_is_told_and_the_others_are_there(home):
+    home.submit(finish={"finalists": 1, "formats": ["onnx", "onnx-int8"]})
+    worker, executor = home.worker()
+    executor.refused = [{"format": "onnx-int8", "reason": "onnx-int8: fell to chance"}]
+    worker.work_once()
+    (event,) = [event for event in home.events if event.type == "file_refused"]
+    (finalist,) = [each for each in home.candidates if each.finalist]
+    assert event.data == {"trial": finalist.number, "format": "onnx-int8"}
+    assert "fell to chance" in event.message
+    assert [file.format for file in home.stores.artifacts.of_job(home.id)] == ["onnx"]
+    assert executor.reported == []
+
+
 def test_without_finalists_nothing_is_tested(home):
     home.submit(finish={"finalists": 0})
     worker, executor = home.worker()

@@ -313,6 +313,17 @@ def test_a_student_is_saved_under_its_name(pareconv, job, stores, tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_report_is_saved_like_any_other_file(pareconv, job, stores, tmp_path):
+    stores.candidates.create(job, {}, flops=1, adds=0, params=1)
+    stores.files.put_stream(io.BytesIO(CONTENT))
+    made = {"sha256": SHA256, "size_bytes": len(CONTENT), "filename": "x-0.html"}
+    stores.artifacts.put(job, 0, format="report", **made)
+
+    path = pareconv.download(job, 0, "report", tmp_path)
+
+    assert (path, path.read_bytes()) == (tmp_path / "x-0.html", CONTENT)
+
+
 def test_a_damaged_download_is_not_kept(stub, tmp_path):
     url = stub(lambda handler: answer(handler, b"other bytes", etag=f'"{SHA256}"'))
 

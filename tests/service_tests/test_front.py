@@ -87,7 +87,10 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
     finished = {"finish_accuracy": 0.85, "test_accuracy": 0.84, "compute": 900.0}
     stores.candidates.finish(job, 0, **finished, latencies=[timed])
     sha = "a" * 64
-    stores.artifacts.put(job, 0, format="onnx", sha256=sha, size_bytes=7, filename="student-0.onnx")
+    file = {"sha256": sha, "size_bytes": 7, "filename": "student-0.onnx"}
+    exact, quantized = {"difference": 1e-07}, {"accuracy": 0.83, "test_accuracy": 0.82}
+    stores.artifacts.put(job, 0, format="onnx", details=exact, **file)
+    stores.artifacts.put(job, 0, format="onnx-int8", details=quantized, **file)
 
     front = client.get(f"/jobs/{job}/pareto").json()
 
@@ -119,7 +122,24 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
         "latencies": [timed],
         "answer": False,
         "artifacts": [
-            {"format": "onnx", "bytes": 7, "sha256": sha, "href": f"/jobs/{job}/students/0/onnx"}
+            {
+                "format": "onnx",
+                "bytes": 7,
+                "sha256": sha,
+                "href": f"/jobs/{job}/students/0/onnx",
+                "difference": 1e-07,
+                "accuracy": None,
+                "test_accuracy": None,
+            },
+            {
+                "format": "onnx-int8",
+                "bytes": 7,
+                "sha256": sha,
+                "href": f"/jobs/{job}/students/0/onnx-int8",
+                "difference": None,
+                "accuracy": 0.83,
+                "test_accuracy": 0.82,
+            },
         ],
     }
 

@@ -6,6 +6,7 @@ import io
 import pytest
 
 CONTENT = b"onnx bytes" * 1000
+PAGE = "<!DOCTYPE html><title>Käfer</title>".encode()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -24,7 +25,25 @@ def job(client, spec, stores):
             size_bytes=len(CONTENT),
             filename=f"student-{number}.{format}",
         )
+    stores.files.put_stream(io.BytesIO(PAGE))
+    page = {"sha256": hashlib.sha256(PAGE).hexdigest(), "size_bytes": len(PAGE)}
+    stores.artifacts.put(id, 2, format="report", filename="student-2.html", **page)
     return id
+
+
+def test_a_report_is_shown_in_place_and_can_do_nothing(client, job):
+    response = client.get(f"/jobs/{job}/students/2/report")
+
+    assert response.content == PAGE
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["content-disposition"] == 'inline; filename="student-2.html"'
+    assert response.headers["x-content-type-options"] == "nosniff"
+    policy = response.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "style-src 'unsafe-inline'", "sandbox"} <= set(policy)
+    assert not any("script-src" in each or "allow-" in each for each in policy)
+
+    tag = {"If-None-Match": response.headers["etag"]}
+    assert client.get(f"/jobs/{job}/students/2/report", headers=tag).status_code == 304
 
 
 def test_a_file_comes_whole_with_its_name_and_hash(client, job):
@@ -35,6 +54,8 @@ def test_a_file_comes_whole_with_its_name_and_hash(client, job):
     assert response.headers["etag"] == f'"{SHA256}"'
     assert response.headers["content-disposition"] == 'attachment; filename="student-1.onnx"'
     assert response.headers["content-length"] == str(len(CONTENT))
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert "content-security-policy" not in response.headers
 
 
 def test_a_part_of_a_file_can_be_asked_for(client, job):

@@ -14,7 +14,7 @@ def artifacts(database, job):
     return ArtifactStore(database)
 
 
-def put(artifacts, job, number, format, digit="a"):
+def put(artifacts, job, number, format, digit="a", **details):
     return artifacts.put(
         job.id,
         number,
@@ -22,6 +22,7 @@ def put(artifacts, job, number, format, digit="a"):
         sha256=digit * 64,
         size_bytes=620_000,
         filename=f"student.{format}",
+        **details,
     )
 
 
@@ -30,11 +31,18 @@ def test_an_artifact_is_found_again(artifacts, job):
     assert artifacts.get(job.id, 1, "onnx") == artifact
     assert (artifact.sha256, artifact.size_bytes) == ("a" * 64, 620_000)
     assert artifact.filename == "student.onnx"
+    assert artifact.details is None
+
+
+def test_figures_of_a_file_are_kept(artifacts, job):
+    put(artifacts, job, 1, "onnx-int8", details={"accuracy": 0.5})
+    assert artifacts.get(job.id, 1, "onnx-int8").details == {"accuracy": 0.5}
 
 
 def test_a_new_export_takes_the_place_of_the_former(artifacts, job):
-    put(artifacts, job, 1, "onnx")
+    put(artifacts, job, 1, "onnx", details={"difference": 0.5})
     newer = put(artifacts, job, 1, "onnx", "b")
+    assert newer.details is None
     assert newer.sha256 == "b" * 64
     assert artifacts.of_job(job.id) == [newer]
 

@@ -78,7 +78,8 @@ def test_what_an_older_version_stored_is_kept(database_of_0001):
     job = JobStore(database).get("a")
     assert (job.spec, job.library_id, job.extension) == ({"seed": 3}, None, None)
     assert [event.type for event in EventStore(database).page("a")] == ["queued"]
-    assert [each.format for each in ArtifactStore(database).of_job("a")] == ["pt2"]
+    files = ArtifactStore(database).of_job("a")
+    assert [(each.format, each.details) for each in files] == [("pt2", None)]
     candidates = CandidateStore(database).all("a")
     assert [each.evaluations for each in candidates] == [0, 0, 1]
     for each in candidates:

@@ -63,7 +63,15 @@ FRONT = {
                     "bytes": 160_300,
                     "sha256": "0",
                     "href": "/jobs/x/students/7/onnx",
-                }
+                    "test_accuracy": None,
+                },
+                {
+                    "format": "onnx-int8",
+                    "bytes": 82_600,
+                    "sha256": "0",
+                    "href": "/jobs/x/students/7/onnx-int8",
+                    "test_accuracy": 0.9541,
+                },
             ],
         },
     ],
@@ -87,7 +95,8 @@ def test_the_front_fits_80_columns_and_says_what_was_reached(shown):
     words = " ".join(text.split())
     assert "8 trials, budget 6.25M FLOPs" in words
     assert "Finalist 7: test accuracy 96.6%, the teacher's 97.5%, at 49% of its FLOPs" in words
-    assert "onnx 160kB /jobs/x/students/7/onnx" in words
+    assert "onnx 160kB /jobs/x/students/7/onnx onnx-int8" in words
+    assert "onnx-int8 82.6kB /jobs/x/students/7/onnx-int8 (test accuracy 95.4%)" in words
     assert "http://localhost:8000/dashboard" in words
 
 
