@@ -44,7 +44,7 @@ def main() -> None:
 def table(rows: list[Row]) -> Table:
     """Rank correlation and error of the prediction, by runtime."""
     shown = Table(
-        "runtime", "threads", "students", "teacher", "students", "Spearman's rho",
+        "runtime", "threads", "students", "teacher", "measured", "Spearman's rho",
         "median error", "largest error",
     )  # fmt: skip
     for runtime, threads in sorted({(row["runtime"], row["threads"]) for row in rows}):
