@@ -16,6 +16,7 @@ BLANK = Candidate(
     accuracy=0.0, accuracy_stderr=0.01, loss=0.1, seconds=1.0, images=1, compute=1.0,
     predicted=None, rungs=[], evaluations=1, reason=None, retry_of=None, checkpoint="c",
     finalist=False, finish_accuracy=None, test_accuracy=None, finish_compute=None, wanted=None,
+    latency_ms=None, latencies=[],
     created_at=datetime.now(UTC), finished_at=None,
 )  # fmt: skip
 
