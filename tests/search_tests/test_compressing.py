@@ -101,13 +101,17 @@ def data(digits):
     }
 
 
+def state_of(net):
+    return copy.deepcopy(net.state_dict()), dict(os.environ), torch.get_rng_state()
+
+
 @pytest.fixture(scope="module")
 def first(net, data, tmp_path_factory):
-    """A front, its home, and how everything was before."""
+    """A front, its home, and how network and process were before and after."""
     home = tmp_path_factory.mktemp("compressed")
-    before = copy.deepcopy(net.state_dict()), dict(os.environ), torch.get_rng_state()
+    before = state_of(net)
     front = compress(net, data, "60%", home=home, **SECTIONS)
-    return front, home, before
+    return front, home, (before, state_of(net))
 
 
 def test_the_members_of_the_front_run_and_give_what_was_reported(first, digits, net):
@@ -141,14 +145,12 @@ def test_a_student_that_was_only_tried_has_the_weights_of_its_trial(net, data, t
 
 
 def test_the_network_that_was_given_and_the_process_stay_as_they_were(first, net):
-    weights, environment, random = first[2]
+    before, after = first[2]
     assert net.training
-    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+    assert all(torch.equal(after[0][name], value) for name, value in before[0].items())
     assert all(parameter.requires_grad for parameter in net.parameters())
-    assert dict(os.environ) | {"PYTEST_CURRENT_TEST": ""} == environment | {
-        "PYTEST_CURRENT_TEST": ""
-    }
-    assert torch.equal(torch.get_rng_state(), random)
+    assert after[1] == before[1]
+    assert torch.equal(after[2], before[2])
     with pytest.raises(UnknownArchitecture):
         architecture(of_module(net).name)
 
