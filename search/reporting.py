@@ -83,8 +83,9 @@ def _facts(run: Run, profiled: Profiled, candidate: Candidate, result: Json) -> 
     )
 
 
-def _cost(candidate: Candidate) -> dict[str, int]:
-    return {"flops": candidate.flops, "params": candidate.params, "adds": candidate.adds}
+def _cost(candidate: Candidate) -> Json:
+    shown = ("flops", "params", "adds", "latency_ms")
+    return {name: getattr(candidate, name) for name in shown}
 
 
 def _latency(timed: Json) -> Json:
@@ -119,11 +120,12 @@ def _blocks(profile: Json, measured: Iterable[Json], plan: Plan) -> Iterator[Jso
         if block["name"] in table.changes:
             option = plan.get(block["name"], KEEP)
             before = Cost.from_json(block["cost"])
-            after = before + table.change(block["name"], option)
+            change = table.change(block["name"], option)
             yield {
                 "name": block["name"],
                 "option": str(option),
                 "before": before.to_json(),
-                "after": after.to_json(),
+                "after": (before + change).to_json(),
                 "rebuilt": block["rebuilt"],
+                "saved_ms": None if change.latency_ms is None else -change.latency_ms,
             }

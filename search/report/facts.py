@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pareconv.models.cost_table import Cost, Quantity, quantity_of
 from pareconv.search.spec import JobSpec
 
 
@@ -12,18 +13,6 @@ class Facts(BaseModel):
     """A part of what is told: frozen, and JSON in between."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class Cost(Facts):
-    """Of a network or a part of one, for one image, by the convention of `models.cost`."""
-
-    flops: int
-    params: int
-    adds: int
-
-    def counted(self, name: Literal["flops", "params"]) -> int:
-        """What a budget on `name` limits."""
-        return self.params if name == "params" else self.flops + self.adds
 
 
 class TeacherFacts(Facts):
@@ -70,13 +59,17 @@ class ConvFacts(Facts):
 
 
 class BlockFacts(Facts):
-    """A block of the teacher, what it cost and costs now, and which convolutions were rebuilt."""
+    """A block of the teacher, what it cost and costs now, and which convolutions were rebuilt.
+
+    `saved_ms` is how much less time its option takes, where latencies were measured.
+    """
 
     name: str
     option: str
     before: Cost
     after: Cost
     rebuilt: list[ConvFacts]
+    saved_ms: float | None = None
 
 
 class LatencyFacts(Facts):
@@ -147,9 +140,9 @@ class ReportFacts(Facts):
     weights: str
 
     @property
-    def objective(self) -> Literal["flops", "params"]:
+    def quantity(self) -> Quantity:
         """The cost that the front is drawn over."""
-        return "params" if self.spec.search.objectives[1] == "params" else "flops"
+        return quantity_of(self.spec.search.objectives[1])
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

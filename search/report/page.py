@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pareconv.search.report import figures, plots
-from pareconv.search.report.facts import ReportFacts
+from pareconv.search.report.facts import BlockFacts, ReportFacts
 from pareconv.search.report.figures import count, percent
 
 _MOST_CLASSES = 16  # of a matrix that can be read
@@ -33,7 +33,7 @@ def render(facts: ReportFacts) -> str:
     }
     return environment.get_template("report.html.jinja").render(
         facts=facts,
-        cost_name=plots.COSTS[facts.objective],
+        cost_name=plots.COSTS[facts.quantity],
         front=plots.front(facts),
         prediction=plots.prediction(facts),
         correlation=figures.rank_correlation(
@@ -46,6 +46,14 @@ def render(facts: ReportFacts) -> str:
         loss=plots.loss(facts),
         exams=plots.exams(facts),
         operators=_operators(facts),
+        disagreements=_disagreements(facts),
+        agreement=figures.rank_correlation(
+            [
+                (trial.cost.counted("flops"), trial.cost.latency_ms)
+                for trial in facts.trials
+                if trial.cost.latency_ms is not None
+            ]
+        ),
         matrix=_matrix(facts),
         mistakes=_mistakes(facts),
         normalize=facts.spec.teacher.normalize,
@@ -65,6 +73,25 @@ def _operators(facts: ReportFacts) -> list[tuple[str, int, int]]:
     rows.sort(key=lambda row: (-row[1], -row[2], row[0]))
     adds = facts.teacher.cost.adds, facts.student.cost.adds
     return [*rows, ("additions of adder layers", *adds)] if any(adds) else rows
+
+
+def _disagreements(facts: ReportFacts) -> list[tuple[BlockFacts, float, float]]:
+    """(block, FLOPs that its option saves, latency that it saves), both as shares of the teacher's;
+    those that differ most come first. Empty where latencies were not measured.
+    """
+    whole = facts.teacher.cost
+    if not whole.latency_ms:
+        return []
+    shares = [
+        (
+            block,
+            (block.before - block.after).counted("flops") / whole.counted("flops"),
+            block.saved_ms / whole.latency_ms,
+        )
+        for block in facts.blocks
+        if block.rebuilt and block.saved_ms is not None
+    ]
+    return sorted(shares, key=lambda row: -abs(row[1] - row[2]))[:_MOST_LISTED]
 
 
 def _matrix(facts: ReportFacts) -> list[tuple[str, list[tuple[int, float]]]] | None:

@@ -6,18 +6,18 @@ from pareconv.search.report.charts import Axis, Chart
 from pareconv.search.report.facts import ReportFacts
 from pareconv.search.report.figures import count, percent, plain, tick_percent
 
-COSTS = {"flops": "FLOPs", "params": "parameters"}
+COSTS = {"flops": "FLOPs", "params": "parameters", "latency_ms": "ms of predicted latency"}
 
 
 def front(facts: ReportFacts) -> Markup:
     """Validation accuracy over cost: trials, front, teacher, budget, and the finished student."""
     chart = _accuracy_over_cost(facts)
-    limit = facts.limits.get(facts.objective)
+    limit = facts.limits.get(facts.quantity)
     if limit is not None:
         chart.upright(limit, "limit", f"budget {count(limit)}")
     _add_trials(chart, facts)
     teacher, student = facts.teacher, facts.student
-    whole, spent = (each.cost.counted(facts.objective) for each in (teacher, student))
+    whole, spent = (each.cost.quantity(facts.quantity) for each in (teacher, student))
     if teacher.accuracy is not None:
         title = f"Teacher: {_told(teacher.accuracy, whole, facts)}"
         chart.dot((whole, teacher.accuracy), "teacher", title, radius=6)
@@ -31,13 +31,13 @@ def front(facts: ReportFacts) -> Markup:
 
 
 def _accuracy_over_cost(facts: ReportFacts) -> Chart:
-    name, teacher = facts.objective, facts.teacher
+    name, teacher = facts.quantity, facts.teacher
     known = [] if teacher.accuracy is None else [teacher.accuracy]
     tried = [trial.accuracy for trial in facts.trials]
-    spent = [trial.cost.counted(name) for trial in facts.trials]
+    spent = [trial.cost.quantity(name) for trial in facts.trials]
     return Chart(
         Axis.over(
-            [0, teacher.cost.counted(name), *spent], f"{COSTS[name]} of the network", count, low=0
+            [0, teacher.cost.quantity(name), *spent], f"{COSTS[name]} of the network", count, low=0
         ),
         _accuracy_axis([*tried, *known, facts.student.finish_accuracy]),
         f"Validation accuracy over {COSTS[name]}: every trial, the front, the teacher, and trial "
@@ -48,19 +48,19 @@ def _accuracy_over_cost(facts: ReportFacts) -> Chart:
 def _add_trials(chart: Chart, facts: ReportFacts) -> None:
     best = sorted(
         (each for each in facts.trials if each.on_front),
-        key=lambda each: each.cost.counted(facts.objective),
+        key=lambda each: each.cost.quantity(facts.quantity),
     )
     others = [each for each in facts.trials if not each.on_front]
-    chart.line([(each.cost.counted(facts.objective), each.accuracy) for each in best], "front")
+    chart.line([(each.cost.quantity(facts.quantity), each.accuracy) for each in best], "front")
     for each in (*others, *best):
-        cost = each.cost.counted(facts.objective)
+        cost = each.cost.quantity(facts.quantity)
         title = f"Trial {each.trial}: {_told(each.accuracy, cost, facts)}"
         kind, radius = ("front", 4.5) if each.on_front else ("trial", 3)
         chart.dot((cost, each.accuracy), kind, title, radius=radius)
 
 
 def _told(accuracy: float, cost: float, facts: ReportFacts) -> str:
-    return f"{percent(accuracy)}, {count(cost)} {COSTS[facts.objective]}"
+    return f"{percent(accuracy)}, {count(cost)} {COSTS[facts.quantity]}"
 
 
 def _accuracy_axis(values: list[float]) -> Axis:

@@ -254,6 +254,14 @@ def test_a_file_of_other_classes_has_a_fresh_head_and_all_else(
         torch.testing.assert_close(whole(photographs(32)), network(photographs(32)))
 
 
+def test_a_format_that_is_newer_than_its_operators_is_taken(file: Path) -> None:
+    """As `onnx.helper.make_model` writes it, before onnxruntime reads that version."""
+    model = onnx.load(file)
+    model.ir_version = onnx.IR_VERSION
+    onnx.save(model, file)
+    assert check_onnx(file).classes == 10
+
+
 def test_weights_alone_are_no_network(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, path := tmp_path / "weights.pt")
     assert not is_onnx(path)

@@ -22,8 +22,8 @@ SPEC = {
 }
 
 
-def cost(flops, params=100, adds=0):
-    return {"flops": flops, "params": params, "adds": adds}
+def cost(flops, params=100, adds=0, latency_ms=None):
+    return {"flops": flops, "params": params, "adds": adds, "latency_ms": latency_ms}
 
 
 def trial(number, flops, accuracy, **changes):
@@ -188,6 +188,63 @@ def test_latency_is_shown_where_it_was_measured(page):
     measured = {"runtime": "onnxruntime", "batch": 1, "threads": 2}
     measured |= {"teacher_ms": 2.0, "student_ms": 1.2, "spread": 0.1}
     assert "onnxruntime 1 2 2 1.2 ± 0.05 60 % 40 %" in page(latency=[measured]).section("latency")
+
+
+ON_A_DEVICE = {
+    "spec": JobSpec.model_validate(
+        SPEC
+        | {
+            "budget": {"latency": {"ms": "60%"}},
+            "search": {"objectives": ["accuracy", "latency"]},
+        }
+    ).to_json(),
+    "limits": {"latency_ms": 2.4},
+    "teacher": FACTS["teacher"] | {"cost": cost(1_000_000, 900, latency_ms=4.0)},
+    "student": FACTS["student"] | {"cost": cost(400_000, 300, latency_ms=2.2)},
+    "trials": [
+        trial(0, 200_000, 0.8, on_front=True, cost=cost(200_000, latency_ms=2.3)),
+        trial(1, 450_000, 0.7, cost=cost(450_000, latency_ms=2.35)),
+        trial(2, 400_000, 0.9, on_front=True, cost=cost(400_000, latency_ms=2.2)),
+    ],
+    "blocks": [
+        FACTS["blocks"][0] | {"saved_ms": 0.2},
+        FACTS["blocks"][0]
+        | {"name": "layer3.0", "before": cost(150_000), "after": cost(50_000), "saved_ms": 0.4},
+        FACTS["blocks"][1] | {"saved_ms": 0.0},
+    ],
+    "latency": [
+        {"runtime": "onnxruntime", "batch": 1, "threads": 2, "teacher_ms": 4.0, "student_ms": 2.4}
+    ],
+}
+
+
+def test_a_front_over_latency_is_drawn_over_it(page):
+    shown = page(**ON_A_DEVICE)
+    told = shown.section("front")
+    assert "Trial 1: 70.0 %, 2.35 ms of predicted latency" in told
+    assert "Trial 2, finished: 93.0 %, 2.2 ms" in told
+    assert "budget 2.4" in told
+    other, *front = [
+        float(attrs["cx"])
+        for tag, attrs in shown.tags
+        if tag == "circle" and attrs["class"] in {"trial", "front"}
+    ][:3]
+    assert front == sorted(front)
+    assert other > max(front)
+    assert "2.4 ms" in shown.section("provenance")
+
+
+def test_it_says_where_flops_and_latency_disagree(page):
+    shown = page(**ON_A_DEVICE)
+    assert shown.section("predicted-latency") == "2.2 ms, 55 %"
+    rows = shown.section("disagreements")
+    first, second = rows.index("layer1.0"), rows.index("layer3.0")
+    assert first < second
+    assert "svd(ratio=0.5) 60.0 % 5.0 % \N{MINUS SIGN}55.0" in rows
+    assert "10.0 % 10.0 % ±0.0" in rows
+    assert "layer2.0" not in rows  # kept: it saves nothing
+    assert float(shown.section("agreement")) == pytest.approx(0.5)
+    assert "disagreements" not in page(latency=ON_A_DEVICE["latency"]).by_id
 
 
 def test_the_best_look_at_the_validation_split_is_marked(page):

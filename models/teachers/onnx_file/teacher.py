@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 from onnx import ModelProto
+from onnx.helper import find_min_ir_version_for
 from torch import Tensor, fx
 from torch.nn import functional as F
 
@@ -23,6 +24,8 @@ TOLERANCE = 1e-4  # of the largest output
 
 _PHOTOGRAPHS = 8
 _ANY_SIZE = 64  # pixels, for a file that takes any
+# What later versions of the format brought (types of 4 and 8 bits, several devices) no teacher has.
+_KNOWN_IR = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +104,7 @@ def _run(model: ModelProto, ends: Ends, images: Tensor) -> Tensor:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            _for_runtime(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         outputs = [
             session.run(None, {ends.input: _laid_out(batch, ends)})[0]
@@ -110,6 +113,17 @@ def _run(model: ModelProto, ends: Ends, images: Tensor) -> Tensor:
     except Exception as error:  # whatever the runtime has to say of a file that anyone may write
         raise OnnxError(f"the ONNX file does not run in onnxruntime: {error}") from error
     return torch.from_numpy(np.concatenate(outputs))
+
+
+def _for_runtime(model: ModelProto) -> ModelProto:
+    """A model that says no later format than its operators need: `onnx.helper` writes its own
+    latest, which onnxruntime refuses until it catches up.
+    """
+    needed = find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    lowered = ModelProto()
+    lowered.CopyFrom(model)
+    lowered.ir_version = min(model.ir_version, max(needed, _KNOWN_IR))
+    return lowered
 
 
 def _laid_out(images: Tensor, ends: Ends) -> "np.ndarray[Any, Any]":
