@@ -66,8 +66,7 @@ class References:
 
     def latencies(self, subject: LatencySubject) -> list[dict[str, Any]]:
         """What was measured so far of that device under these conditions."""
-        store = LatencyStore(self._database)
-        return [asdict(each) for each in store.latencies(store.open(**subject).id)]
+        return [asdict(each) for each in LatencyStore(self._database).of(**subject)]
 
     def latency_table(self, reference: str) -> tuple[LatencySubject, list[dict[str, Any]]]:
         """The table behind `budget.latency.table`: of what it is, and all that is in it."""

@@ -70,7 +70,7 @@ class LatencyStore:
 
     def open(self, **subject: Unpack[LatencySubject]) -> LatencyTable:
         """The one table of that subject, made now unless it is there already."""
-        key = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
+        key = _key(subject)
         try:
             with self._database.session() as session:
                 row = LatencyTableRow(key=key, created_at=self._database.now(session), **subject)
@@ -105,6 +105,17 @@ class LatencyStore:
         with self._database.session(read_only=True) as session:
             return [Latency.from_row(row) for row in session.scalars(query)]
 
+    def of(self, **subject: Unpack[LatencySubject]) -> list[Latency]:
+        """All of the table of that subject by key; none where there is no such table."""
+        query = (
+            select(LatencyRow)
+            .join(LatencyTableRow, LatencyRow.table_id == LatencyTableRow.id)
+            .where(LatencyTableRow.key == _key(subject))
+            .order_by(LatencyRow.key)
+        )
+        with self._database.session(read_only=True) as session:
+            return [Latency.from_row(row) for row in session.scalars(query)]
+
     def put(self, id: str, latencies: Iterable[Latency]) -> None:
         """Add latencies; NotFound for an unknown id. Of a key that is there the former one stays,
         so that every job reckons with the same.
@@ -118,6 +129,10 @@ class LatencyStore:
                 if each.key not in known:
                     known.add(each.key)
                     session.add(LatencyRow(table_id=id, **asdict(each)))
+
+
+def _key(subject: LatencySubject) -> str:
+    return hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
 
 
 def _table(session: Session, row: LatencyTableRow) -> LatencyTable:

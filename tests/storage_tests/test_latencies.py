@@ -57,6 +57,12 @@ def test_what_was_measured_is_found_again(latencies):
     latencies.put(table.id, [latency(3)])
     assert latencies.latencies(table.id) == [latency(1), latency(2), latency(3)]
     assert latencies.get(table.id).size == 3
+    assert latencies.of(**SUBJECT) == [latency(1), latency(2), latency(3)]
+
+
+def test_to_ask_for_what_is_not_there_makes_no_table(latencies):
+    assert latencies.of(**SUBJECT) == []
+    assert latencies.page(100)[0] == []
 
 
 def test_the_first_measurement_stays(latencies):
