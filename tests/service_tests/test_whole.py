@@ -2,15 +2,25 @@
 
 import io
 import json
+import os
 import pickle
+import stat
+import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pareconv.models.teachers.architectures import architecture
 from pareconv.service.app import create_app
+
+INTRUDED = Path(tempfile.gettempdir(), f"intruded-{os.getpid()}")
+DATABASE = {"pareconv.db", "pareconv.db-shm", "pareconv.db-wal"}  # its side files come and go
 
 
 def zipped(**files):
@@ -22,8 +32,13 @@ def zipped(**files):
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory, run_server, settings_in):
-    with run_server(create_app(settings_in(tmp_path_factory.mktemp("whole")))) as client:
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def client(home, run_server, settings_in):
+    with run_server(create_app(settings_in(home))) as client:
         client.timeout = 200
         yield client
 
@@ -75,26 +90,104 @@ def test_what_cannot_work_is_refused(client, spec, assert_problem, path, value, 
 
 
 class Evil:
+    """Makes a folder where it is unpickled."""
+
     def __reduce__(self):
-        return (print, ("code of a stranger runs",))
+        return (os.mkdir, (str(INTRUDED),))
 
 
-@pytest.mark.parametrize(
-    ("path", "content"),
-    [
-        ("/teachers", b""),
-        ("/teachers", b"no weights at all"),
-        ("/teachers", pickle.dumps(Evil())),
-        ("/datasets", b""),
-        ("/datasets", b"no zip at all"),
-        ("/datasets", zipped(**{"readme.txt": b"no images"})),
-        ("/datasets", zipped(**{"../../cat/a.png": b"x", "dog/b.png": b"y"})),
-    ],
-)
-def test_a_hostile_or_useless_file_is_refused(client, assert_problem, path, content):
+def linked():
+    packed = io.BytesIO(zipped(**{"cat/1.png": b"x", "dog/1.png": b"y"}))
+    link = zipfile.ZipInfo("cat/2.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    return packed.getvalue()
+
+
+def declaring(size):
+    """A tar whose first image says that it has so many bytes."""
+    member = tarfile.TarInfo("cat/1.png")
+    member.size = size
+    return member.tobuf() + bytes(1024)
+
+
+def onnx_of(*nodes, **constants):
+    """Scores of ten classes out of `nodes`, which make `y` of `x`."""
+    graph = helper.make_graph(
+        list(nodes),
+        "hostile",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def outside():
+    model = onnx_of(helper.make_node("Conv", ["x", "w"], ["y"]), w=np.ones((10, 3, 1, 1), "f4"))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../../../etc/passwd")
+    return model.SerializeToString()
+
+
+def loop():
+    body = helper.make_graph([], "body", [], [])
+    node = helper.make_node("Loop", ["", ""], ["y"], body=body)
+    return onnx_of(node).SerializeToString()
+
+
+def cycle():
+    first, second = (helper.make_node("Add", ["x", a], [b]) for a, b in ("zy", "yz"))
+    return onnx_of(first, second).SerializeToString()
+
+
+def giant_reshape():
+    nodes = (
+        helper.make_node("Expand", ["x", "wide"], ["big"]),
+        helper.make_node("Reshape", ["big", "shape"], ["y"]),
+    )
+    given = {"wide": np.array([100_000, 3, 32, 32]), "shape": np.array([-1, 10])}
+    return onnx_of(*nodes, **given).SerializeToString()
+
+
+HOSTILE = {
+    "an empty model": ("/teachers", b""),
+    "a model of another magic": ("/teachers", b"no weights at all"),
+    "a pickle with code in it": ("/teachers", pickle.dumps(Evil())),
+    "an ONNX file that reads another": ("/teachers", outside()),
+    "an ONNX file with a loop": ("/teachers", loop()),
+    "an ONNX file with a cycle": ("/teachers", cycle()),
+    "an ONNX file with a giant Reshape": ("/teachers", giant_reshape()),
+    "a truncated ONNX file": ("/teachers", giant_reshape()[:-30]),
+    "an empty archive": ("/datasets", b""),
+    "no archive at all": ("/datasets", b"no zip at all"),
+    "an archive without images": ("/datasets", zipped(**{"readme.txt": b"no images"})),
+    "a zip that escapes": ("/datasets", zipped(**{"../../cat/a.png": b"x", "dog/b.png": b"y"})),
+    "a zip with links": ("/datasets", linked()),
+    "a truncated zip": ("/datasets", linked()[:-30]),
+    "10 GB declared in a tar": ("/datasets", declaring(10 * 10**9)),
+}
+
+
+def test_the_intruder_of_this_test_would_intrude():
+    pickle.loads(HOSTILE["a pickle with code in it"][1])
+    assert INTRUDED.exists()
+    INTRUDED.rmdir()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_or_useless_file_is_refused(client, home, assert_problem, name):
+    path, content = HOSTILE[name]
+    before = {each for each in home.rglob("*") if each.is_file()}
     assert_problem(client.post(path, files={"file": ("f", content)}), 422, field="file")
-
     assert client.get(path).json()["items"] == []
+    left = {each for each in home.rglob("*") if each.is_file()} - before
+    assert {each.name for each in left} <= DATABASE
+    assert not INTRUDED.exists()
 
 
 def test_a_data_set_is_shown_with_pictures(client):
