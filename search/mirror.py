@@ -4,19 +4,21 @@ Never read back.
 """
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Self
 
 import optuna
 from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import OperationalError
 
 from pareconv.models.plan import Plan
 from pareconv.search.proposals import Problem
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
+from pareconv.storage.errors import Unavailable
 
 _STATES = {
     CandidateState.COMPLETE: TrialState.COMPLETE,
@@ -28,15 +30,17 @@ _STATES = {
 class Mirror:
     """One study, its trials numbered as the candidates; made anew whenever it does not agree.
 
-    Has connections of its own, which leaving its context closes.
+    Has connections of its own, which leaving its context closes. Raises Unavailable when the
+    database does not answer.
     """
 
     def __init__(self, database_url: str, name: str, problem: Problem) -> None:
         self._problem = problem
-        self._database = _storage(database_url)
-        self._storage = get_storage(self._database)
         self._name = name
-        self._study = self._open()
+        with _translated():
+            self._database = _storage(database_url)
+            self._storage = get_storage(self._database)
+            self._study = self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +53,10 @@ class Mirror:
         """Append the candidates that ended, in the order of their numbers, up to the first that
         runs.
         """
+        with _translated():
+            self._sync(candidates)
+
+    def _sync(self, candidates: Sequence[Candidate]) -> None:
         if not self._agrees(candidates):
             with suppress(KeyError):  # somebody deleted it
                 optuna.delete_study(study_name=self._name, storage=self._storage)
@@ -103,9 +111,18 @@ class Mirror:
         return trial
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, optuna.exceptions.StorageInternalError) as error:
+        raise Unavailable(f"Optuna's tables cannot be written: {error}") from error
+
+
 def _storage(url: str) -> RDBStorage:
-    waiting = {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {}
-    return RDBStorage(url, engine_kwargs=waiting)
+    if url.startswith("sqlite"):
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 30}})
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def _attributes(candidate: Candidate) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pareconv.search.executors.child import Child
 from pareconv.search.pipeline import run_job
 from pareconv.search.run import Executor, Run
 from pareconv.search.stores import Stores
-from pareconv.storage.errors import StorageError
+from pareconv.storage.errors import StorageError, Unavailable
 from pareconv.storage.events import Level
 from pareconv.storage.job_states import JobStatus
 from pareconv.storage.jobs import Job
@@ -30,6 +30,7 @@ logger = logging.getLogger("pareconv.search.worker")  # also when it is run as a
 
 PARENT_VARIABLE = "PARECONV_PARENT_PID"
 _IDLE_SECONDS = 0.5
+_AWAY_SECONDS = 2.0  # between two questions to a database that does not answer
 
 
 class Worker:
@@ -44,12 +45,20 @@ class Worker:
 
     def run(self) -> None:
         while not self._ending.is_set():
-            if not self.work_once():
-                self._ending.wait(_IDLE_SECONDS)
+            try:
+                if not self.work_once():
+                    self._ending.wait(_IDLE_SECONDS)
+            except Unavailable as error:
+                logger.warning("%s; asking again in %g s", error, _AWAY_SECONDS)
+                self._ending.wait(_AWAY_SECONDS)
         self._stores.database.close()
 
     def work_once(self) -> bool:
-        """Claim a job and do what is left of it; False if there was none."""
+        """Claim a job and do what is left of it; False if there was none.
+
+        Raises Unavailable when the database does not answer. A job in hand then waits for whoever
+        claims it next, once its lease has run out at the latest.
+        """
         job = self._stores.jobs.claim(self.owner, LEASE_SECONDS)
         if job is None:
             return False
@@ -69,6 +78,9 @@ class Worker:
             logger.warning("job %s: lost to another worker", job.id)
         except CancelAsked:
             self._end(job, JobStatus.CANCELLED)
+        except Unavailable as error:
+            logger.warning("job %s: left for now, as %s", job.id, error)
+            self._stores.jobs.release(job.id, self.owner)
         except (SearchError, ModelError) as error:
             self._end(job, JobStatus.FAILED, error=problem(error))
         except Exception as error:  # the border of the job: it fails, the worker lives on

@@ -4,8 +4,10 @@ import pytest
 
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.search import worker as worker_module
 from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, OutOfMemory, TaskDied
 from pareconv.storage.candidates import CandidateState
+from pareconv.storage.errors import Unavailable
 from pareconv.storage.job_states import JobStatus, Stage
 
 
@@ -242,6 +244,43 @@ def test_an_unexpected_error_fails_the_job_and_not_the_worker(home):
     home.submit()
     assert worker.work_once() is True
     assert home.job.status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("stage", ["on_profile", "on_library", "on_trial", "on_finish"])
+def test_a_database_that_is_away_costs_no_job(stage, home):
+    home.submit()
+    away = [Unavailable("the server closed the connection")]
+
+    def fail_once(*_):
+        if away:
+            raise away.pop()
+
+    worker, _ = home.worker(**{stage: fail_once})
+    worker.work_once()
+    assert (home.job.status, home.job.lease_owner) == (JobStatus.RUNNING, None)
+    assert worker.work_once() is True
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert len(set(home.plans())) == 6  # of the one that was cut off the second try counts
+    assert sum(each.finalist for each in home.candidates) == 2
+
+
+def test_a_worker_waits_for_a_database_that_is_away(home, monkeypatch):
+    monkeypatch.setattr(worker_module, "_AWAY_SECONDS", 0.01)
+    home.submit()
+    worker, _ = home.worker()
+    claim, refused = worker._stores.jobs.claim, []
+
+    def away_at_first(*given):
+        if len(refused) < 3:
+            refused.append(given)
+            raise Unavailable("no route to the database")
+        worker._ending.set()
+        return claim(*given)
+
+    worker._stores.jobs.claim = away_at_first
+    worker.run()
+    assert len(refused) == 3
+    assert home.job.status is JobStatus.RUNNING  # claimed; the worker was told to end then
 
 
 def test_a_finalist_that_cannot_be_finished_is_reported_and_the_others_go_on(home):

@@ -1,0 +1,294 @@
+"""What a deployment survives: `python -m benchmarks.faults`.
+
+`kills`: server, worker, task and database connections are killed at random moments of small real
+jobs. `claims`: eight processes ask for the same jobs. `sleeper`: a worker is stopped past its lease
+and woken. `database away`, `store full`: what work depends on fails for a while.
+"""
+
+import argparse
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psycopg
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.deployment import Deployment, database_of, spec
+from benchmarks.record import Record
+from pareconv.search.stores import Stores
+from pareconv.storage.candidates import Candidate, CandidateState
+from pareconv.storage.database import Database
+from pareconv.storage.errors import StorageError
+from pareconv.storage.files import FileStore
+from pareconv.storage.job_states import TERMINAL, JobStatus
+from pareconv.storage.jobs import Job, JobStore
+from pareconv.storage.settings import Settings
+
+Row = dict[str, Any]
+
+_STATES = {
+    CandidateState.COMPLETE: TrialState.COMPLETE,
+    CandidateState.STOPPED: TrialState.PRUNED,
+    CandidateState.FAILED: TrialState.FAIL,
+}
+_ENDED_WELL = {CandidateState.COMPLETE, CandidateState.STOPPED}
+_AT_ONCE = 2
+_UNDISTURBED = 4
+_PAUSE_SECONDS = (2.0, 10.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50, help="on each back end")
+    parser.add_argument("--only", choices=["kills", "claims"], help="one part alone")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    record = Record("faults", ("fault", "backend"))
+    for backend in ("sqlite", "postgresql"):
+        if arguments.only != "kills":
+            record.add(claims(backend))
+        if arguments.only != "claims":
+            record.add(kills(backend, arguments.kills))
+    Console().print(table(record.rows))
+
+
+def table(rows: list[Row]) -> Table:
+    """What was done to whom, and what became of it."""
+    shown = Table("fault", "database", "faults", "jobs", "not succeeded", "trials", "lost",
+                  "doubled", "disagreements", "seconds lost per fault")  # fmt: skip
+    for row in rows:
+        lost = row.get("seconds_lost_per_kill")
+        shown.add_row(
+            row["fault"],
+            row["backend"],
+            str(row["kills"]),
+            str(row["jobs"]),
+            str(row["jobs_not_succeeded"]),
+            str(row["trials"]),
+            str(row["trials_lost"]),
+            str(row["trials_doubled"]),
+            str(len(row["disagreements"])),
+            "" if lost is None else f"{lost:.1f}",
+        )
+    return shown
+
+
+@dataclass
+class Tally:
+    """What is found when all is quiet again."""
+
+    jobs: int = 0
+    jobs_not_succeeded: int = 0
+    trials: int = 0
+    trials_lost: int = 0
+    trials_doubled: int = 0
+    trials_repeated: int = 0
+    disagreements: list[str] = field(default_factory=list)
+
+
+def kills(backend: str, count: int) -> Row:
+    """Jobs go in, two at a time, while somebody kills; then all must be there, once."""
+    chance = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
+        settings = Settings(home=Path(folder), database_url=url)
+        with Deployment(settings) as deployment:
+            stores = Stores.open(settings)
+            undisturbed = _undisturbed(deployment, stores)
+            started = time.monotonic()
+            done: Counter[str] = Counter()
+            jobs: list[str] = []
+            while done.total() < count:
+                while len(_unfinished(stores, jobs)) < _AT_ONCE:
+                    jobs.append(_submit(deployment, len(jobs)))
+                time.sleep(chance.uniform(*_PAUSE_SECONDS))
+                victim = chance.choice(("api", "worker", "task", "connection"))
+                done[victim] += _kill(victim, deployment, url, chance)
+            _until(lambda: not _unfinished(stores, jobs))
+            seconds = time.monotonic() - started
+            tally = _tally(stores, settings, jobs)
+            stores.database.close()
+    return {
+        "fault": "kills",
+        "backend": backend,
+        "kills": done.total(),
+        "killed": dict(done),
+        **vars(tally),
+        "seconds": round(seconds, 1),
+        "seconds_undisturbed_per_job": round(undisturbed, 2),
+        "seconds_lost_per_kill": round((seconds - undisturbed * len(jobs)) / done.total(), 2),
+    }
+
+
+def _undisturbed(deployment: Deployment, stores: Stores) -> float:
+    """Seconds that a job takes, one after the other."""
+    started = time.monotonic()
+    jobs = [_submit(deployment, 1000 + seed) for seed in range(_UNDISTURBED)]
+    _until(lambda: not _unfinished(stores, jobs))
+    return (time.monotonic() - started) / len(jobs)
+
+
+def _submit(deployment: Deployment, seed: int) -> str:
+    """A job, once, however often the server has to be asked."""
+    key = f"fault-{seed}"
+    job: str = deployment.insist(lambda: deployment.client.submit(spec(seed), idempotency_key=key))[
+        "id"
+    ]
+    return job
+
+
+def _unfinished(stores: Stores, jobs: Iterable[str]) -> list[Job]:
+    found = [stores.jobs.get(job) for job in jobs]
+    return [job for job in found if job.status not in TERMINAL]
+
+
+def _until(is_so: Callable[[], bool], seconds: float = 1800) -> None:
+    deadline = time.monotonic() + seconds
+    while not _answered(is_so):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it was not so after {seconds:.0f} s")
+        time.sleep(0.5)
+
+
+def _answered(is_so: Callable[[], bool]) -> bool:
+    try:
+        return is_so()
+    except StorageError:  # the database is away
+        return False
+
+
+def _kill(victim: str, deployment: Deployment, url: str, chance: random.Random) -> bool:
+    """Whether there was somebody to kill."""
+    if victim == "connection":
+        if url.startswith("sqlite"):
+            return False
+        with psycopg.connect(url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "ORDER BY random() LIMIT 1"
+            ).fetchall()
+        return bool(found)
+    processes = deployment.processes(victim)  # type: ignore[arg-type]
+    if not processes:
+        return False
+    chance.choice(processes).kill()
+    return True
+
+
+def _tally(stores: Stores, settings: Settings, jobs: list[str]) -> Tally:
+    """Hold candidates, Optuna's trials and artifacts of all jobs against each other."""
+    tally = Tally(jobs=len(jobs))
+    files = FileStore(settings.artifacts, cache=settings.home / "read")
+    storage = optuna.storages.RDBStorage(stores.database.url)
+    for job in map(stores.jobs.get, jobs):
+        tally.jobs_not_succeeded += job.status is not JobStatus.SUCCEEDED
+        candidates = stores.candidates.all(job.id)
+        well = [each for each in candidates if each.state in _ENDED_WELL]
+        plans = Counter(tuple(sorted(each.plan.items())) for each in well)
+        tally.trials += len(well)
+        tally.trials_repeated += len(candidates) - len(well)
+        tally.trials_lost += max(0, spec(0)["search"]["trials"] - len(well))
+        tally.trials_doubled += sum(number - 1 for number in plans.values())
+        tally.disagreements += [
+            f"job {job.id}: {each}"
+            for each in (
+                *_of_candidates(job, candidates),
+                *_of_trials(job, candidates, storage),
+                *_of_files(job, candidates, stores, files),
+            )
+        ]
+    storage.remove_session()
+    storage.engine.dispose()
+    return tally
+
+
+def _of_candidates(job: Job, candidates: list[Candidate]) -> Iterator[str]:
+    if [each.number for each in candidates] != list(range(len(candidates))):
+        yield "its candidates have gaps"
+    if any(each.state is CandidateState.RUNNING for each in candidates):
+        yield "a candidate still runs"
+    if job.lease_owner is not None:
+        yield "somebody still has its lease"
+
+
+def _of_trials(job: Job, candidates: list[Candidate], storage: Any) -> Iterator[str]:
+    (study,) = [
+        each for each in optuna.get_all_study_summaries(storage) if job.id in each.study_name
+    ]
+    trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
+    if len(trials) != len(candidates):
+        yield f"{len(trials)} trials for {len(candidates)} candidates"
+    for trial, candidate in zip(trials, candidates, strict=False):
+        if trial.state is not _STATES.get(candidate.state):
+            yield f"trial {trial.number} is {trial.state.name}, its candidate {candidate.state}"
+        elif trial.values is not None and trial.values[0] != candidate.accuracy:
+            yield f"trial {trial.number} has another accuracy than its candidate"
+
+
+def _of_files(
+    job: Job, candidates: list[Candidate], stores: Stores, files: FileStore
+) -> Iterator[str]:
+    formats = set(spec(0)["finish"]["formats"])
+    of_job = stores.artifacts.of_job(job.id)
+    for candidate in candidates:
+        artifacts = [each for each in of_job if each.number == candidate.number]
+        found = {each.format for each in artifacts}
+        if candidate.finalist and not formats <= found:
+            yield f"finalist {candidate.number} has no {formats - found}"
+        if found and not candidate.finalist:
+            yield f"candidate {candidate.number} has files and is no finalist"
+        for sha256 in [*(each.sha256 for each in artifacts), candidate.checkpoint]:
+            try:
+                if sha256 is not None:
+                    files.local_path(sha256)  # the hash is checked
+            except StorageError as error:
+                yield str(error)
+
+
+def claims(backend: str, jobs: int = 1000, processes: int = 8) -> Row:
+    """So many jobs, and eight processes that take whatever they can get."""
+    with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
+        database = Database(url)
+        database.migrate()
+        store = JobStore(database)
+        for _ in range(jobs):
+            store.create({})
+        with ProcessPoolExecutor(processes) as pool:
+            claimed = list(pool.map(_claim_all, [url] * processes, range(processes)))
+        ids = [id for each in claimed for id in each]
+        database.close()
+    return {
+        "fault": "claims",
+        "backend": backend,
+        "kills": len(ids),
+        "jobs": jobs,
+        "jobs_not_succeeded": jobs - len(set(ids)),
+        "trials": 0,
+        "trials_lost": 0,
+        "trials_doubled": len(ids) - len(set(ids)),
+        "disagreements": [],
+        "by_process": [len(each) for each in claimed],
+    }
+
+
+def _claim_all(url: str, number: int) -> list[str]:
+    database = Database(url)
+    store = JobStore(database)
+    found = []
+    while (job := store.claim(f"process {number}", 600.0)) is not None:
+        found.append(job.id)
+    database.close()
+    return found
+
+
+if __name__ == "__main__":
+    main()
