@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import psutil
 import psycopg
+from sqlalchemy import make_url
 
 from pareconv.service.client import Client
 from pareconv.service.client_errors import ClientError, is_passing
@@ -104,6 +105,63 @@ class Deployment:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+
+class Gate:
+    """A way to a PostgreSQL server that can be shut: what goes through it is cut off then."""
+
+    def __init__(self, url: str) -> None:
+        self._target = make_url(url)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._is_open = threading.Event()
+        self._is_open.set()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        port = self._listener.getsockname()[1]
+        self.url = self._target.set(host="127.0.0.1", port=port).render_as_string(
+            hide_password=False
+        )
+
+    def __enter__(self) -> "Gate":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self.close()
+
+    def open(self) -> None:
+        self._is_open.set()
+
+    def close(self) -> None:
+        self._is_open.clear()
+        for pair in self._pairs:
+            for side in pair:
+                with suppress(OSError):
+                    side.shutdown(socket.SHUT_RDWR)
+        self._pairs.clear()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                near, _ = self._listener.accept()
+                if not self._is_open.is_set():
+                    near.close()
+                    continue
+                far = socket.create_connection(
+                    (self._target.host or "127.0.0.1", self._target.port or 5432)
+                )
+                self._pairs.append((near, far))
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for side in (source, target):
+        with suppress(OSError):
+            side.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

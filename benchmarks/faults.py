@@ -1,12 +1,13 @@
 """What a deployment survives: `python -m benchmarks.faults`.
 
-`kills`: server, worker, task and database connections are killed at random moments of small real
-jobs. `claims`: eight processes ask for the same jobs. `sleeper`: a worker is stopped past its lease
-and woken. `database away`, `store full`: what work depends on fails for a while.
+Server, worker, task and database connections are killed at random moments of small real jobs; eight
+processes claim the same jobs; a worker is stopped past its lease and woken; the database is away;
+the disk is full.
 """
 
 import argparse
 import random
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -21,15 +22,16 @@ import psycopg
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import create_engine, text
 
-from benchmarks.deployment import Deployment, database_of, spec
+from benchmarks.deployment import Deployment, Gate, database_of, spec
 from benchmarks.record import Record
 from pareconv.search.stores import Stores
 from pareconv.storage.candidates import Candidate, CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.errors import StorageError
 from pareconv.storage.files import FileStore
-from pareconv.storage.job_states import TERMINAL, JobStatus
+from pareconv.storage.job_states import TERMINAL, JobStatus, Stage
 from pareconv.storage.jobs import Job, JobStore
 from pareconv.storage.settings import Settings
 
@@ -44,20 +46,21 @@ _ENDED_WELL = {CandidateState.COMPLETE, CandidateState.STOPPED}
 _AT_ONCE = 2
 _UNDISTURBED = 4
 _PAUSE_SECONDS = (2.0, 10.0)
+_AWAKE_SECONDS = 20.0
+_AWAY_SECONDS = 30.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="on each back end")
-    parser.add_argument("--only", choices=["kills", "claims"], help="one part alone")
+    parser.add_argument("--only", choices=list(FAULTS), help="one of them alone")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     record = Record("faults", ("fault", "backend"))
     for backend in ("sqlite", "postgresql"):
-        if arguments.only != "kills":
-            record.add(claims(backend))
-        if arguments.only != "claims":
-            record.add(kills(backend, arguments.kills))
+        for name, fault in FAULTS.items():
+            if arguments.only in {None, name} and (name, backend) not in _NOT_ON:
+                record.add({"fault": name, "backend": backend, **fault(backend, arguments)})
     Console().print(table(record.rows))
 
 
@@ -95,9 +98,9 @@ class Tally:
     disagreements: list[str] = field(default_factory=list)
 
 
-def kills(backend: str, count: int) -> Row:
+def kills(backend: str, arguments: argparse.Namespace) -> Row:
     """Jobs go in, two at a time, while somebody kills; then all must be there, once."""
-    chance = random.Random(0)
+    chance, count = random.Random(0), arguments.kills
     with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
         settings = Settings(home=Path(folder), database_url=url)
         with Deployment(settings) as deployment:
@@ -117,8 +120,6 @@ def kills(backend: str, count: int) -> Row:
             tally = _tally(stores, settings, jobs)
             stores.database.close()
     return {
-        "fault": "kills",
-        "backend": backend,
         "kills": done.total(),
         "killed": dict(done),
         **vars(tally),
@@ -190,7 +191,9 @@ def _tally(stores: Stores, settings: Settings, jobs: list[str]) -> Tally:
     files = FileStore(settings.artifacts, cache=settings.home / "read")
     storage = optuna.storages.RDBStorage(stores.database.url)
     for job in map(stores.jobs.get, jobs):
-        tally.jobs_not_succeeded += job.status is not JobStatus.SUCCEEDED
+        if job.status is not JobStatus.SUCCEEDED:
+            tally.jobs_not_succeeded += 1
+            tally.disagreements.append(f"job {job.id} {job.status} in {job.stage}: {job.error}")
         candidates = stores.candidates.all(job.id)
         well = [each for each in candidates if each.state in _ENDED_WELL]
         plans = Counter(tuple(sorted(each.plan.items())) for each in well)
@@ -254,8 +257,9 @@ def _of_files(
                 yield str(error)
 
 
-def claims(backend: str, jobs: int = 1000, processes: int = 8) -> Row:
-    """So many jobs, and eight processes that take whatever they can get."""
+def claims(backend: str, _: argparse.Namespace) -> Row:
+    """A thousand jobs, and eight processes that take whatever they can get."""
+    jobs, processes = 1000, 8
     with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
         database = Database(url)
         database.migrate()
@@ -267,8 +271,6 @@ def claims(backend: str, jobs: int = 1000, processes: int = 8) -> Row:
         ids = [id for each in claimed for id in each]
         database.close()
     return {
-        "fault": "claims",
-        "backend": backend,
         "kills": len(ids),
         "jobs": jobs,
         "jobs_not_succeeded": jobs - len(set(ids)),
@@ -287,6 +289,109 @@ def _claim_all(url: str, number: int) -> list[str]:
     while (job := store.claim(f"process {number}", 600.0)) is not None:
         found.append(job.id)
     database.close()
+    return found
+
+
+def sleeper(backend: str, _: argparse.Namespace) -> Row:
+    """A worker is stopped in the middle of a search until another has done its job, then woken: it
+    must write nothing.
+    """
+    with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
+        settings = Settings(home=Path(folder), database_url=url)
+        with Deployment(settings, workers=2) as deployment:
+            stores = Stores.open(settings)
+            job = _submit(deployment, 0)
+            _until(lambda: stores.jobs.get(job).stage is Stage.SEARCH)
+            owner = stores.jobs.get(job).lease_owner
+            (asleep,) = (
+                each for each in deployment.processes("worker") if f":{each.pid}:" in str(owner)
+            )
+            asleep.suspend()
+            try:
+                _until(lambda: not _unfinished(stores, [job]))
+                taker = stores.jobs.get(job)
+                before = _written(url)
+            finally:
+                asleep.resume()
+            time.sleep(_AWAKE_SECONDS)
+            tally = _tally(stores, settings, [job])
+            if before != _written(url):
+                tally.disagreements.append("the worker that was woken has written something")
+            if taker.claims != 2:
+                tally.disagreements.append(f"the job was claimed {taker.claims} times")
+            stores.database.close()
+    return {"kills": 1, **vars(tally)}
+
+
+def database_away(backend: str, _: argparse.Namespace) -> Row:
+    """Nobody reaches the database for half a minute, in the middle of two jobs."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        database_of(backend, Path(folder)) as url,
+        Gate(url) as gate,
+        Deployment(Settings(home=Path(folder), database_url=gate.url)) as deployment,
+    ):
+        settings = Settings(home=Path(folder), database_url=url)
+        stores = Stores.open(settings)
+        jobs = [_submit(deployment, seed) for seed in range(2)]
+        _until(lambda: stores.jobs.get(jobs[0]).stage is Stage.SEARCH)
+        gate.close()
+        time.sleep(_AWAY_SECONDS)
+        is_told = not deployment.client.is_ready()
+        gate.open()
+        _until(lambda: not _unfinished(stores, jobs))
+        tally = _tally(stores, settings, jobs)
+        stores.database.close()
+    if not is_told:
+        tally.disagreements.append("the server said that it was ready")
+    return {"kills": 1, **vars(tally)}
+
+
+def disk_full(backend: str, _: argparse.Namespace) -> Row:
+    """The artifacts' file system is full, and gets room once the job has failed. Needs root."""
+    with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
+        artifacts = Path(folder, "artifacts")
+        artifacts.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", artifacts], check=True)
+        try:
+            settings = Settings(home=Path(folder), database_url=url, artifacts_url=str(artifacts))
+            with Deployment(settings) as deployment:
+                stores = Stores.open(settings)
+                job = _submit(deployment, 0)
+                _until(lambda: not _unfinished(stores, [job]))
+                failed = stores.jobs.get(job)
+                subprocess.run(["mount", "-o", "remount,size=100m", artifacts], check=True)
+                deployment.client.resume(job)
+                _until(lambda: not _unfinished(stores, [job]))
+                tally = _tally(stores, settings, [job])
+                stores.database.close()
+        finally:
+            subprocess.run(["umount", "--lazy", artifacts], check=True)
+    reason = str((failed.error or {}).get("detail"))
+    if failed.status is not JobStatus.FAILED or "space" not in reason:
+        tally.disagreements.append(f"on a full disk the job {failed.status}: {reason}")
+    return {"kills": 1, **vars(tally), "reason": reason}
+
+
+FAULTS: dict[str, Callable[[str, argparse.Namespace], Row]] = {
+    "claims": claims,
+    "kills": kills,
+    "sleeper": sleeper,
+    "database away": database_away,
+    "disk full": disk_full,
+}
+_NOT_ON = {("database away", "sqlite")}
+
+
+def _written(url: str) -> dict[str, list[Any]]:
+    """Every row that is about jobs."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        found = {
+            name: [tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}"))]
+            for name in ("jobs", "job_events", "candidates", "artifacts", "trials", "trial_values")
+        }
+    engine.dispose()
     return found
 
 
