@@ -82,6 +82,10 @@ def table(rows: list[Row]) -> Table:
             str(len(row["disagreements"])),
             "" if lost is None else f"{lost:.1f}",
         )
+    shown.caption = (
+        "lost: trials that the spec asked for and that are nowhere; doubled: plans that ended well "
+        "twice, or jobs that two had; disagreements between candidates, Optuna's trials and files"
+    )
     return shown
 
 

@@ -14,11 +14,14 @@ from rich.table import Table
 
 from benchmarks import (
     adder,
+    any_model,
+    faults,
     fidelity,
     latency,
     latency_budget,
     long_tail,
     methods,
+    openapi,
     operators,
     optimality,
     prediction,
@@ -151,6 +154,32 @@ SECTIONS = (
         latency_budget.table,
         "A job for ResNet-18 at 64 pixels with 60 % of the teacher's latency as its budget: its "
         "finalist, timed whole in turns with the teacher. Both are trained briefly.",
+    ),
+    Section(
+        "Any model in, a model that stands alone out",
+        "any_model",
+        any_model.table,
+        "Jobs by REST on a tenth of CIFAR-10 as JPEG, sent as a tar: networks of torchvision by "
+        "name, and ONNX files that others made. The budget is two fifths of the way from the least "
+        "that can be reached. Teachers are trained for a few epochs and students for less: what "
+        "counts is that every step works, and that downloaded files compute the same.",
+    ),
+    Section(
+        "What a deployment survives",
+        "faults",
+        faults.table,
+        "Real jobs of some seconds on digits. `kills`: server, worker, task and database "
+        "connections are killed at random moments, two jobs at a time. `claims`: a thousand jobs, "
+        "eight processes. `sleeper`: a worker is stopped until another has done its job, then "
+        "woken. `database away`: for half a minute, amid two jobs. `disk full`: the job fails, and "
+        "goes on when there is room.",
+    ),
+    Section(
+        "Whatever the API's description allows",
+        "openapi",
+        openapi.table,
+        "Requests that schemathesis makes from the OpenAPI document, right and wrong ones, to a "
+        "real server.",
     ),
     Section(
         "Where the time goes",
