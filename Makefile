@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := models search service storage
 
-.PHONY: setup demo serve test test-slow check format clean
+.PHONY: setup demo serve test test-slow check docs format clean
 .PHONY: bench-search bench-fidelity bench-optimality bench-what-if bench-operators bench-methods bench-long-tail bench-adder bench-latency bench-latency-budget bench-any-model bench-faults bench-openapi bench-speed bench-resnet56
 
 setup: $(STAMP)
@@ -35,6 +35,11 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES:%=-p pareconv.%)
+	$(MAKE) docs
+
+# A link that leads nowhere is an error.
+docs: setup
+	$(BIN)/sphinx-build --quiet --fail-on-warning --builder html docs build/docs
 
 # bench-search takes some hours of two cores; all but bench-latency and bench-speed go on where they were stopped.
 # Other tools are installed for them alone.
