@@ -43,5 +43,5 @@ class Stores:
             libraries=LibraryStore(database),
             latencies=LatencyStore(database),
             uploads={kind: UploadStore(database, kind) for kind in ("teacher", "dataset")},
-            files=FileStore(settings.artifacts),
+            files=FileStore.of(settings),
         )
