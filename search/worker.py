@@ -20,7 +20,7 @@ from pareconv.search.executors.child import Child
 from pareconv.search.pipeline import run_job
 from pareconv.search.run import Executor, Run
 from pareconv.search.stores import Stores
-from pareconv.storage.errors import StorageError
+from pareconv.storage.errors import FilesError, StorageError
 from pareconv.storage.events import Level
 from pareconv.storage.job_states import JobStatus
 from pareconv.storage.jobs import Job
@@ -69,7 +69,7 @@ class Worker:
             logger.warning("job %s: lost to another worker", job.id)
         except CancelAsked:
             self._end(job, JobStatus.CANCELLED)
-        except (SearchError, ModelError) as error:
+        except (SearchError, ModelError, FilesError) as error:
             self._end(job, JobStatus.FAILED, error=problem(error))
         except Exception as error:  # the border of the job: it fails, the worker lives on
             logger.exception("job %s: unexpected failure", job.id)
@@ -111,7 +111,7 @@ def problem(error: Exception) -> dict[str, object]:
             "detail": str(error),
             "errors": [{"field": error.field, "message": error.message}],
         }
-    if isinstance(error, (SearchError, ModelError)):
+    if isinstance(error, (SearchError, ModelError, FilesError)):
         return {"type": "/problems/job-failed", "title": "The job failed", "detail": str(error)}
     detail = f"unexpected {type(error).__name__}: {error}"
     return {

@@ -145,8 +145,8 @@ class LibraryStore:
             )
             return [self._value(session, row) for row in rows], following
 
-    def delete(self, id: str) -> None:
-        """Forget a library with its entries; their files are not touched.
+    def delete(self, id: str) -> set[str]:
+        """Forget a library with its entries; their files, which are not touched.
 
         Raises Conflict while a worker builds it or has a job that refers to it. A job that is in no
         worker's hands forgets it.
@@ -162,7 +162,10 @@ class LibraryStore:
                     "cancel its job, or wait until it is built"
                 )
             _refuse_needed(session, id)
+            weights = select(LibraryEntryRow.weights).where(LibraryEntryRow.library_id == id)
+            files = set(session.scalars(weights))
             session.delete(row)
+            return files
 
     def claim(self, id: str, owner: str, seconds: float) -> bool:
         """Give `owner` the lease if it is free, has run out or is its own already.
