@@ -1,14 +1,18 @@
 """The worker: claims a job, runs it, reports how it ended, and takes the next.
 
-`python -m pareconv.search.worker`
+`python -m pareconv.search.worker`; `--help` tells the options, which `pareconv worker` has too.
 """
 
+import argparse
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import optuna
 import psutil
@@ -35,16 +39,36 @@ _IDLE_SECONDS = 0.5
 class Worker:
     """Works on one job at a time until `ending` is set."""
 
-    def __init__(self, settings: Settings, executor: Executor, ending: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        executor: Executor,
+        ending: threading.Event,
+        *,
+        heartbeat: Path | None = None,
+    ) -> None:
         self._url = settings.database
         self._stores = Stores.open(settings)
         self._executor = executor
         self._ending = ending
+        self._heartbeat = heartbeat
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
-    def run(self) -> None:
+    def run(self, *, once: bool = False, idle_seconds: float | None = None) -> None:
+        """Until `ending` is set; with `once` until a job was worked on, with `idle_seconds` until
+        there was none for so long.
+        """
+        idle_since = time.monotonic()
         while not self._ending.is_set():
-            if not self.work_once():
+            self._beat()
+            if self.work_once():
+                if once:
+                    break
+                idle_since = time.monotonic()
+            elif idle_seconds is not None and time.monotonic() - idle_since >= idle_seconds:
+                logger.info("no job waits: this worker ends")
+                break
+            else:
                 self._ending.wait(_IDLE_SECONDS)
         self._stores.database.close()
 
@@ -54,9 +78,13 @@ class Worker:
         if job is None:
             return False
         logger.info("job %s: claimed", job.id)
-        with Claim(self._stores.jobs, job.id, self.owner, self._ending) as claim:
+        with Claim(self._stores.jobs, job.id, self.owner, self._ending, self._beat) as claim:
             self._work(job, claim)
         return True
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.touch()
 
     def _work(self, job: Job, claim: Claim) -> None:
         try:
@@ -135,7 +163,45 @@ def _end_with_parent(ending: threading.Event) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def visible_devices(device: str, visible: str | None) -> str:
+    """CUDA_VISIBLE_DEVICES for a worker that shall use that device, of those `visible` so far.
+
+    Raises ValueError where there is no such device among them.
+    """
+    if device == "cpu":
+        return ""
+    number = int(device.removeprefix("cuda:"))
+    if visible is None:
+        return str(number)
+    there = visible.split(",") if visible else []
+    if number >= len(there):
+        raise ValueError(
+            f"{device}: CUDA_VISIBLE_DEVICES is {visible!r}, which has {len(there)} devices; "
+            "count from cuda:0 among them"
+        )
+    return there[number]
+
+
+def _device(text: str) -> str:
+    if text != "cpu" and not re.fullmatch(r"cuda:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device; give cpu or cuda:<number>")
+    return text
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pareconv worker")
+    parser.add_argument("--once", action="store_true", help="end after one job")
+    parser.add_argument("--idle-exit", type=float, help="end when no job came for so many seconds")
+    parser.add_argument("--device", type=_device, help="cpu or cuda:<number>, for device `auto`")
+    parser.add_argument("--heartbeat", type=Path, help="file to touch while all is well")
+    return parser.parse_args()
+
+
 def main() -> None:
+    options = _options()
+    if options.device is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices(options.device, visible)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -146,7 +212,8 @@ def main() -> None:
     _end_with_parent(ending)
     # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
     with Child(memory_bytes=psutil.virtual_memory().total) as executor:
-        Worker(Settings(), executor, ending).run()
+        worker = Worker(Settings(), executor, ending, heartbeat=options.heartbeat)
+        worker.run(once=options.once, idle_seconds=options.idle_exit)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,19 @@ Workers = Annotated[
 Home = Annotated[
     Path | None, typer.Option("--home", help="Folder of the database and the artifacts.")
 ]
+Once = Annotated[bool, typer.Option("--once", help="End after one job.")]
+IdleExit = Annotated[
+    float | None,
+    typer.Option("--idle-exit", min=0, help="End when no job came for so many seconds."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="`cpu` or `cuda:<number>`: where jobs of device `auto` run."),
+]
+Heartbeat = Annotated[
+    Path | None,
+    typer.Option("--heartbeat", help="File to touch at least every 10 s while all is well."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")]
 Grace = Annotated[
     float, typer.Option("--grace-hours", min=0, help="How young a file is spared, in hours.")
@@ -56,13 +69,27 @@ def serve(
     server.serve(settings)
 
 
-def worker() -> None:
+def worker(
+    *,
+    once: Once = False,
+    idle_exit: IdleExit = None,
+    device: Device = None,
+    heartbeat: Heartbeat = None,
+) -> None:
     """Run one more worker on the same database and artifacts.
 
-    Example: pareconv worker
+    Example: pareconv worker --idle-exit 60
+
+    SIGTERM or Ctrl-C ends it within seconds; it gives its job back, and another goes on with it.
     """
+    command = [sys.executable, "-P", "-m", "pareconv.search.worker"]
+    given = {"--idle-exit": idle_exit, "--device": device, "--heartbeat": heartbeat}
+    command += [
+        text for name, each in given.items() if each is not None for text in (name, str(each))
+    ]
+    command += ["--once"] if once else []
     # The worker loads torch, which this program must not: it becomes that process.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "pareconv.search.worker"])
+    os.execv(sys.executable, command)
 
 
 def upgrade() -> None:
