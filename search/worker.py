@@ -201,7 +201,10 @@ def main() -> None:
     options = _options()
     if options.device is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices(options.device, visible)
+        try:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices(options.device, visible)
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

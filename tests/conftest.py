@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 
 SHARED = ["sqlite-file", pytest.param("postgresql", marks=pytest.mark.postgres)]
 EVERY = ["sqlite-memory", *SHARED]
-NEEDS_SHARED = {"shared_database", "shared_url"}
+NEEDS_SHARED = {"shared_database", "shared_url", "team_url"}
 LOOPBACK = "postgresql://root@127.0.0.1:5432/postgres"
 NOT_FOUND = "PostgreSQL: not found, its tests did not run; set PARECONV_TEST_POSTGRES_URL"
 
@@ -46,6 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if os.environ.get("PARECONV_REQUIRE_POSTGRES") == "1":
                 raise pytest.UsageError(NOT_FOUND)
             backends.pop()
+        if "team_url" in metafunc.fixturenames:
+            backends = backends[-1:]
         metafunc.parametrize("backend", backends, indirect=True, scope="session")
 
 
@@ -93,6 +95,12 @@ def backend(
 @pytest.fixture(scope="session")
 def shared_url(backend: Backend) -> str:
     """A database that several connections, or processes, can share; the same for all tests."""
+    return backend.new_url()
+
+
+@pytest.fixture(scope="session")
+def team_url(backend: Backend) -> str:
+    """A database on PostgreSQL alone, as a team has it; on SQLite only where no server is found."""
     return backend.new_url()
 
 

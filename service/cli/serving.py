@@ -84,9 +84,8 @@ def worker(
     """
     command = [sys.executable, "-P", "-m", "pareconv.search.worker"]
     given = {"--idle-exit": idle_exit, "--device": device, "--heartbeat": heartbeat}
-    command += [
-        text for name, each in given.items() if each is not None for text in (name, str(each))
-    ]
+    for name, value in given.items():
+        command += [] if value is None else [name, str(value)]
     command += ["--once"] if once else []
     # The worker loads torch, which this program must not: it becomes that process.
     os.execv(sys.executable, command)
