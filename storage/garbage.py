@@ -2,7 +2,8 @@
 
 What a worker's task stored is named by a row only when the worker has heard of it, and an upload
 only after it was checked. So nothing goes that was stored since the oldest running job began (by a
-minute, as clocks differ), and a collection leaves alone what is younger than its grace.
+minute, as clocks differ), and a collection leaves alone what is younger than its grace. Weights of
+a library that were replaced since stay while a running job may draw on them.
 """
 
 from collections.abc import Collection
@@ -14,7 +15,7 @@ from sqlalchemy import func, select
 from pareconv.storage.database import Database
 from pareconv.storage.files import FileStore
 from pareconv.storage.job_states import ACTIVE
-from pareconv.storage.naming import named_files
+from pareconv.storage.naming import forget_replaced, named_files
 from pareconv.storage.tables import JobRow
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -60,6 +61,7 @@ class Garbage:
         removed = [sha256 for sha256 in sizes.keys() - named if remove(sha256, moment)]
         if not dry_run:
             self._files.tidy(named, moment)
+            forget_replaced(self._database)
         return Collected(
             files=len(removed),
             size_bytes=sum(sizes[sha256] for sha256 in removed),

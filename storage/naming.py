@@ -4,16 +4,18 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from pareconv.storage.database import Database
+from pareconv.storage.job_states import ACTIVE
 from pareconv.storage.tables import (
     ArtifactRow,
     CandidateRow,
     DatasetRow,
     JobRow,
     LibraryEntryRow,
+    ReplacedWeightsRow,
     TeacherRow,
 )
 
@@ -28,6 +30,9 @@ _COLUMNS = (
     LibraryEntryRow.weights,
 )
 _WEIGHTS = JobRow.profile["weights"].as_string()  # of its teacher
+_IS_DRAWN_ON = exists().where(
+    JobRow.library_id == ReplacedWeightsRow.library_id, JobRow.status.in_(ACTIVE)
+)
 _PATHS = (
     JobRow.spec["teacher"]["weights"].as_string(),
     JobRow.spec["dataset"]["source"].as_string(),
@@ -36,14 +41,22 @@ _PATHS = (
 
 def named_files(session: Session, among: Collection[str] | None = None) -> set[str]:
     """The files that rows name: uploads, the teachers of jobs, checkpoints, exports and the weights
-    of libraries. Where only those `among` matter, others may be left out.
+    of libraries, also replaced ones on which a running job may draw. Where only those `among`
+    matter, others may be left out.
     """
     named = {name for name in session.scalars(select(_WEIGHTS)) if name is not None}
     named.update(_in_paths(session))
+    named.update(session.scalars(select(ReplacedWeightsRow.sha256).where(_IS_DRAWN_ON)))
     for column in _COLUMNS:
         for condition in [column.is_not(None)] if among is None else _any_of(column, among):
             named.update(session.scalars(select(column).where(condition)))
     return named
+
+
+def forget_replaced(database: Database) -> None:
+    """Forget the replaced weights of libraries on which no running job draws."""
+    with database.session() as session:
+        session.execute(delete(ReplacedWeightsRow).where(~_IS_DRAWN_ON))
 
 
 def is_file_named(database: Database, sha256: str) -> bool:

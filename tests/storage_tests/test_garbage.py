@@ -137,6 +137,45 @@ def test_what_was_stored_while_a_job_runs_stays(garbage, files, stored, jobs, jo
     assert not files.exists(meanwhile)
 
 
+@pytest.fixture
+def end_reader(jobs, job, library):
+    """Ends a job that runs and draws on the library."""
+    jobs.claim("reader", 60)
+    jobs.update(job.id, owner="reader", library_id=library.id)
+    return lambda: jobs.transition(job.id, JobStatus.FAILED, owner="reader")
+
+
+def test_weights_that_were_replaced_stay_while_a_running_job_draws_on_the_library(
+    garbage, files, stored, name, end_reader
+):
+    former, present = stored("former"), stored("present")
+    for each in (former, present):
+        name("library", each)
+    garbage.free([former])
+    assert garbage.collect(NONE).files == 0
+    assert files.sizes() == {former: 6, present: 7}
+    end_reader()
+    assert garbage.collect(NONE).files == 1
+    assert files.sizes() == {present: 7}
+
+
+def test_what_was_replaced_is_forgotten_with_its_file(garbage, stored, libraries, library, name):
+    former, present = stored("former"), stored("present")
+    for each in (former, present):
+        name("library", each)
+    garbage.collect(NONE)
+    assert libraries.delete(library.id) == {present}
+
+
+def test_a_deleted_library_tells_the_weights_that_were_replaced_too(
+    stored, libraries, library, name
+):
+    weights = {stored("former"), stored("present")}
+    for each in weights:
+        name("library", each)
+    assert libraries.delete(library.id) == weights
+
+
 def test_only_what_was_asked_for_is_freed(garbage, files, stored):
     first, second = stored("first"), stored("second")
     garbage.free([first])
