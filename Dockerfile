@@ -1,5 +1,7 @@
-# CPU by default; the package index's torch also runs on CUDA where the runtime provides it.
+# One image for the server and the workers. torch for the CPU, unless built with
+# `--build-arg DEVICE=cuda`: then the package index's own, which brings CUDA.
 FROM python:3.11-slim
+ARG DEVICE=cpu
 
 RUN useradd --create-home --uid 10001 pareconv
 WORKDIR /opt/pareconv
@@ -8,13 +10,22 @@ COPY models models
 COPY search search
 COPY service service
 COPY storage storage
-RUN pip install --no-cache-dir --constraint constraints.txt .
+# torch and torchvision come from one index: of two they would not fit each other.
+RUN case "$DEVICE" in \
+        cpu) pip install --no-cache-dir --constraint constraints.txt --no-deps \
+            --index-url https://download.pytorch.org/whl/cpu torch torchvision ;; \
+        cuda) ;; \
+        *) echo "DEVICE is $DEVICE; cpu and cuda are known" >&2; exit 1 ;; \
+    esac \
+    && pip install --no-cache-dir --constraint constraints.txt ".[s3]"
 
 USER pareconv
 ENV PARECONV_HOME=/home/pareconv/data
+# A volume that is made here has the rights of this folder.
 RUN mkdir -p "$PARECONV_HOME"
 VOLUME /home/pareconv/data
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+# Of the server; a worker answers no requests and has a check of its own in docker-compose.yml.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz')"]
 CMD ["pareconv", "serve", "--host", "0.0.0.0"]

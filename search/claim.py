@@ -34,10 +34,18 @@ class ShuttingDown(Stop):
 class Claim:
     """While entered, a thread renews the lease; `check` raises the Stop that applies, if any."""
 
-    def __init__(self, jobs: JobStore, job_id: str, owner: str, ending: threading.Event) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        job_id: str,
+        owner: str,
+        ending: threading.Event,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self.job_id, self.owner = job_id, owner
         self._jobs = jobs
         self._ending = ending
+        self._beat = beat
         self._released = threading.Event()
         self._others: list[Callable[[], bool]] = []
         self._turn = threading.Lock()  # nothing is renewed once its holder was told that it is not
@@ -54,7 +62,8 @@ class Claim:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise the Stop that applies now; cheap enough to be called anywhere."""
+        """Raise the Stop that applies now; cheap enough for anywhere, and a sign of life."""
+        self._beat()
         if self._status is None:
             raise LeaseLost("another worker may have the job")
         if self._status is JobStatus.CANCELLING:

@@ -80,7 +80,7 @@ def compress(
             stack.enter_context(each)
         with blaming("model"):
             known = stack.enter_context(lent(model))
-        files = FileStore(settings.artifacts)
+        files = FileStore.of(settings)
         given = _Given(known, files, _sections(sections))
         spec = given.spec(given.source(data, settings.home), budget, normalize)
         stores = Stores.open(settings)
@@ -99,6 +99,7 @@ def _settings(home: Path) -> Settings:
         home=home,
         database_url=None,
         artifacts_url=None,
+        quota_bytes=None,
         allowed_roots=(Path(home.anchor),),
         trust_programs=False,
     )

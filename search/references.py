@@ -24,7 +24,7 @@ class References:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = Database(settings.database)
-        self.files = FileStore(settings.artifacts)
+        self.files = FileStore.of(settings)
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from pareconv.search.seeding import solver_plans, spread_plans
 from pareconv.search.stretch import Stretch
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
+from pareconv.storage.errors import FilesError
 from pareconv.storage.job_states import Stage
 
 # How the reason of a candidate begins whose plan is tried again: always when its worker was
@@ -203,7 +204,7 @@ class Study:
             measured = self._evaluate(plan, bar=rivals)
         except TaskDied as error:
             self._fail(candidate, f"{DIED}{error}")
-        except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed) as stop:
+        except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed, FilesError) as stop:
             self._fail(candidate, f"{STOPPED}{stop}")
             raise
         except Diverged as error:

@@ -160,7 +160,7 @@ def _bench(payload: Json) -> Workbench:
 
 
 def _files() -> FileStore:
-    return FileStore(Settings().artifacts)
+    return FileStore.of(Settings())
 
 
 TASKS: dict[str, Callable[[Json, Emit], Json]] = {

@@ -1,14 +1,18 @@
 """The worker: claims a job, runs it, reports how it ended, and takes the next.
 
-`python -m pareconv.search.worker`
+`python -m pareconv.search.worker`; `--help` tells the options, which `pareconv worker` has too.
 """
 
+import argparse
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import optuna
 import psutil
@@ -20,7 +24,7 @@ from pareconv.search.executors.child import Child
 from pareconv.search.pipeline import run_job
 from pareconv.search.run import Executor, Run
 from pareconv.search.stores import Stores
-from pareconv.storage.errors import StorageError, Unavailable
+from pareconv.storage.errors import FilesError, StorageError, Unavailable
 from pareconv.storage.events import Level
 from pareconv.storage.job_states import JobStatus
 from pareconv.storage.jobs import Job
@@ -36,21 +40,43 @@ _AWAY_SECONDS = 2.0  # between two questions to a database that does not answer
 class Worker:
     """Works on one job at a time until `ending` is set."""
 
-    def __init__(self, settings: Settings, executor: Executor, ending: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        executor: Executor,
+        ending: threading.Event,
+        *,
+        heartbeat: Path | None = None,
+    ) -> None:
         self._url = settings.database
         self._stores = Stores.open(settings)
         self._executor = executor
         self._ending = ending
+        self._heartbeat = heartbeat
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
-    def run(self) -> None:
+    def run(self, *, once: bool = False, idle_seconds: float | None = None) -> None:
+        """Until `ending` is set; with `once` until a job was worked on, with `idle_seconds` until
+        there was none for so long.
+        """
+        idle_since = time.monotonic()
         while not self._ending.is_set():
+            self._beat()
             try:
-                if not self.work_once():
-                    self._ending.wait(_IDLE_SECONDS)
+                has_worked = self.work_once()
             except Unavailable as error:
                 logger.warning("%s; asking again in %g s", error, _AWAY_SECONDS)
                 self._ending.wait(_AWAY_SECONDS)
+                continue
+            if has_worked:
+                if once:
+                    break
+                idle_since = time.monotonic()
+            elif idle_seconds is not None and time.monotonic() - idle_since >= idle_seconds:
+                logger.info("no job waits: this worker ends")
+                break
+            else:
+                self._ending.wait(_IDLE_SECONDS)
         self._stores.database.close()
 
     def work_once(self) -> bool:
@@ -63,9 +89,13 @@ class Worker:
         if job is None:
             return False
         logger.info("job %s: claimed", job.id)
-        with Claim(self._stores.jobs, job.id, self.owner, self._ending) as claim:
+        with Claim(self._stores.jobs, job.id, self.owner, self._ending, self._beat) as claim:
             self._work(job, claim)
         return True
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.touch()
 
     def _work(self, job: Job, claim: Claim) -> None:
         try:
@@ -81,7 +111,7 @@ class Worker:
         except Unavailable as error:
             logger.warning("job %s: left for now, as %s", job.id, error)
             self._stores.jobs.release(job.id, self.owner)
-        except (SearchError, ModelError) as error:
+        except (SearchError, ModelError, FilesError) as error:
             self._end(job, JobStatus.FAILED, error=problem(error))
         except Exception as error:  # the border of the job: it fails, the worker lives on
             logger.exception("job %s: unexpected failure", job.id)
@@ -123,7 +153,7 @@ def problem(error: Exception) -> dict[str, object]:
             "detail": str(error),
             "errors": [{"field": error.field, "message": error.message}],
         }
-    if isinstance(error, (SearchError, ModelError)):
+    if isinstance(error, (SearchError, ModelError, FilesError)):
         return {"type": "/problems/job-failed", "title": "The job failed", "detail": str(error)}
     detail = f"unexpected {type(error).__name__}: {error}"
     return {
@@ -147,7 +177,48 @@ def _end_with_parent(ending: threading.Event) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def visible_devices(device: str, visible: str | None) -> str:
+    """CUDA_VISIBLE_DEVICES for a worker that shall use that device, of those `visible` so far.
+
+    Raises ValueError where there is no such device among them.
+    """
+    if device == "cpu":
+        return ""
+    number = int(device.removeprefix("cuda:"))
+    if visible is None:
+        return str(number)
+    there = visible.split(",") if visible else []
+    if number >= len(there):
+        raise ValueError(
+            f"{device}: CUDA_VISIBLE_DEVICES is {visible!r}, which has {len(there)} devices; "
+            "count from cuda:0 among them"
+        )
+    return there[number]
+
+
+def _device(text: str) -> str:
+    if text != "cpu" and not re.fullmatch(r"cuda:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device; give cpu or cuda:<number>")
+    return text
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pareconv worker")
+    parser.add_argument("--once", action="store_true", help="end after one job")
+    parser.add_argument("--idle-exit", type=float, help="end when no job came for so many seconds")
+    parser.add_argument("--device", type=_device, help="cpu or cuda:<number>, for device `auto`")
+    parser.add_argument("--heartbeat", type=Path, help="file to touch while all is well")
+    return parser.parse_args()
+
+
 def main() -> None:
+    options = _options()
+    if options.device is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        try:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices(options.device, visible)
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -158,7 +229,8 @@ def main() -> None:
     _end_with_parent(ending)
     # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
     with Child(memory_bytes=psutil.virtual_memory().total) as executor:
-        Worker(Settings(), executor, ending).run()
+        worker = Worker(Settings(), executor, ending, heartbeat=options.heartbeat)
+        worker.run(once=options.once, idle_seconds=options.idle_exit)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from typing import Any, BinaryIO
 
 from pareconv.models.errors import ModelError
 from pareconv.search.errors import InvalidSpec, JobFailed
-from pareconv.service.references import is_file_named, is_uploaded, unfinished_job_with
+from pareconv.service.references import is_uploaded, unfinished_job_with
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import Tasks
 from pareconv.storage.errors import Conflict
+from pareconv.storage.naming import is_file_named
 from pareconv.storage.uploads import Kind, Upload
 
 _MAX_NAME = 200
@@ -71,7 +72,9 @@ class Intake:
             self._drop(upload.sha256)
 
     def delete(self, kind: Kind, id: str) -> None:
-        """Forget an upload and its file; NotFound, or Conflict while a job needs it."""
+        """Forget an upload, and its file where nothing else uses it; NotFound, or Conflict while a
+        job needs the upload.
+        """
         upload = self._stores.uploads[kind].get(id)
         job = unfinished_job_with(self._stores.jobs, kind, id)
         if job is not None:
@@ -79,8 +82,9 @@ class Intake:
                 f"{kind} {id} is needed by job {job.id}, which is {job.status}; "
                 "cancel that job or wait until it has finished"
             )
-        self._stores.uploads[kind].delete(id)
-        self._drop(upload.sha256)
+        with self._naming:
+            self._stores.uploads[kind].delete(id)
+            self._stores.garbage.free([upload.sha256])
 
     def _checked(self, kind: Kind, sha256: str, sent: SentFile) -> dict[str, Any]:
         try:

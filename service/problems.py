@@ -68,6 +68,7 @@ TITLES = {
     500: "The server failed",
     503: "The server is not ready",
     504: "The request took too long",
+    507: "The server has no room for it",
 }
 
 

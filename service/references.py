@@ -1,28 +1,16 @@
-"""Who still names a stored file or an upload: what nobody names may go. Changes nothing."""
+"""Who still names an upload: what nobody names may go. Changes nothing."""
 
 from collections.abc import Iterator, Mapping
 
-from sqlalchemy import Exists, exists, or_, select
+from sqlalchemy import exists, select
 
 from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound
 from pareconv.storage.jobs import TERMINAL, Job, JobStatus, JobStore
-from pareconv.storage.tables import (
-    ArtifactRow,
-    CandidateRow,
-    DatasetRow,
-    LibraryEntryRow,
-    TeacherRow,
-)
+from pareconv.storage.tables import DatasetRow, TeacherRow
 from pareconv.storage.uploads import Kind, UploadStore
 
 _PAGE = 100
-
-
-def is_file_named(database: Database, sha256: str) -> bool:
-    """Whether an upload, a candidate's checkpoint, an export or a library's weights are it."""
-    with database.session(read_only=True) as session:
-        return bool(session.scalar(select(or_(*_namers(sha256)))))
 
 
 def is_uploaded(database: Database, kind: Kind, sha256: str) -> bool:
@@ -50,17 +38,6 @@ def missing_upload(job: Job, uploads: Mapping[Kind, UploadStore]) -> str | None:
             except NotFound:
                 return reference
     return None
-
-
-def _namers(sha256: str) -> list[Exists]:
-    columns = (
-        TeacherRow.sha256,
-        DatasetRow.sha256,
-        ArtifactRow.sha256,
-        CandidateRow.checkpoint,
-        LibraryEntryRow.weights,
-    )
-    return [exists().where(column == sha256) for column in columns]
 
 
 def _unfinished(jobs: JobStore) -> Iterator[Job]:

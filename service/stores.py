@@ -8,6 +8,7 @@ from pareconv.storage.candidates import CandidateStore
 from pareconv.storage.database import Database
 from pareconv.storage.events import EventStore
 from pareconv.storage.files import FileStore
+from pareconv.storage.garbage import Garbage
 from pareconv.storage.jobs import JobStore
 from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
@@ -28,12 +29,14 @@ class Stores:
     latencies: LatencyStore
     uploads: dict[Kind, UploadStore]
     files: FileStore
+    garbage: Garbage
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
         """Open what the settings name, and bring the schema up to date."""
         database = Database(settings.database)
         database.migrate()
+        files = FileStore.of(settings)
         return cls(
             database=database,
             jobs=JobStore(database),
@@ -43,5 +46,6 @@ class Stores:
             libraries=LibraryStore(database),
             latencies=LatencyStore(database),
             uploads={kind: UploadStore(database, kind) for kind in ("teacher", "dataset")},
-            files=FileStore(settings.artifacts),
+            files=files,
+            garbage=Garbage(database, files),
         )

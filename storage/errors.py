@@ -7,6 +7,9 @@ StorageError
 ├── FileMissing         no file with that hash
 ├── CorruptFile         a file's bytes no longer match its hash
 ├── TooLarge            a stream is longer than its limit
+├── FilesError          the place of the files does not do what it should
+│   ├── QuotaReached      it has no room for another
+│   └── FilesUnavailable  it cannot be reached or written to
 ├── InvalidDatabaseUrl  the database URL cannot be used
 ├── SchemaMismatch      the database was made by a newer version of the code
 └── Unavailable         the database cannot be reached, or stays locked
@@ -71,6 +74,18 @@ class TooLarge(StorageError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the file is larger than the limit of {limit_bytes:,} bytes")
         self.limit_bytes = limit_bytes
+
+
+class FilesError(StorageError):
+    """No file can be stored or fetched now; the message says why, and what to do."""
+
+
+class QuotaReached(FilesError):
+    """The deployment's files take all the bytes that they may. Nothing of the file was kept."""
+
+
+class FilesUnavailable(FilesError):
+    """The place of the files cannot be reached, or not be written to. Nothing was kept."""
 
 
 class InvalidDatabaseUrl(StorageError):

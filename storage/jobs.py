@@ -30,6 +30,7 @@ from pareconv.storage.job_states import (
     Stage,
 )
 from pareconv.storage.locking import find_and_lock, lock_job
+from pareconv.storage.naming import named_by_job
 from pareconv.storage.pages import newest_first
 from pareconv.storage.tables import CandidateRow, JobRow
 from pareconv.storage.values import Value
@@ -278,15 +279,19 @@ class JobStore:
             transitions.move(row, JobStatus.SUCCEEDED, now=now)
             return True
 
-    def delete(self, id: str) -> None:
-        """Forget a job with its events, candidates and artifact rows, unless a worker has it."""
+    def delete(self, id: str) -> set[str]:
+        """Forget a job with its events, candidates and artifact rows, unless a worker has it; the
+        files that these named, which are not touched.
+        """
         with self._database.session() as session:
             row = lock_job(session, id)
             if row.status in ACTIVE:
                 raise Conflict(
                     f"job {id} is {row.status}; cancel it and wait until it is cancelled"
                 )
+            files = named_by_job(session, id)
             session.delete(row)
+            return files
 
     def _insert(self, row: JobRow) -> Job:
         with self._database.session() as session:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,7 +23,7 @@ from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, NotFound
 from pareconv.storage.job_states import ACTIVE
 from pareconv.storage.pages import newest_first
-from pareconv.storage.tables import JobRow, LibraryEntryRow, LibraryRow
+from pareconv.storage.tables import JobRow, LibraryEntryRow, LibraryRow, ReplacedWeightsRow
 from pareconv.storage.values import Value
 
 __all__ = ["Entry", "Library", "LibraryStore", "NewEntry", "Subject"]
@@ -145,8 +145,8 @@ class LibraryStore:
             )
             return [self._value(session, row) for row in rows], following
 
-    def delete(self, id: str) -> None:
-        """Forget a library with its entries; their files are not touched.
+    def delete(self, id: str) -> set[str]:
+        """Forget a library with its entries; their files, which are not touched.
 
         Raises Conflict while a worker builds it or has a job that refers to it. A job that is in no
         worker's hands forgets it.
@@ -162,7 +162,18 @@ class LibraryStore:
                     "cancel its job, or wait until it is built"
                 )
             _refuse_needed(session, id)
+            files = set(
+                session.scalars(
+                    union(
+                        select(LibraryEntryRow.weights).where(LibraryEntryRow.library_id == id),
+                        select(ReplacedWeightsRow.sha256).where(
+                            ReplacedWeightsRow.library_id == id
+                        ),
+                    )
+                )
+            )
             session.delete(row)
+            return files
 
     def claim(self, id: str, owner: str, seconds: float) -> bool:
         """Give `owner` the lease if it is free, has run out or is its own already.
@@ -215,6 +226,7 @@ class LibraryStore:
             if row is None:
                 return False
             for entry in entries:
+                _remember_weights(session, id, entry)
                 values: dict[str, Any] = {**_NOT_SCORED, **entry}
                 session.merge(LibraryEntryRow(library_id=id, updated_at=now, **values))
             row.compute += compute
@@ -261,6 +273,13 @@ class LibraryStore:
 def _find_and_lock(session: Session, id: str) -> LibraryRow | None:
     # `key_share`: jobs may still begin to refer to it meanwhile.
     return session.get(LibraryRow, id, with_for_update={"key_share": True})
+
+
+def _remember_weights(session: Session, id: str, entry: NewEntry) -> None:
+    """Another job may be in the middle of its search, with the entry as it was when it began."""
+    former = session.get(LibraryEntryRow, (id, entry["block"], entry["option"]))
+    if former is not None and former.weights != entry["weights"]:
+        session.merge(ReplacedWeightsRow(library_id=id, sha256=former.weights))
 
 
 def _refuse_needed(session: Session, id: str) -> None:

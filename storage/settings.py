@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 class Settings(BaseSettings):
     """Places of the database, the files and the paths that a job spec may name."""
 
-    model_config = SettingsConfigDict(env_prefix="PARECONV_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PARECONV_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     home: Path = Field(
         default=Path("~/.pareconv"),
@@ -29,6 +31,11 @@ class Settings(BaseSettings):
         default=None,
         description="a folder, or any fsspec URL such as `s3://bucket/prefix`; "
         "null is a folder under home",
+    )
+    quota_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="how many bytes the stored files may take together; null is as many as fit",
     )
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -56,6 +63,7 @@ class Settings(BaseSettings):
             "PARECONV_HOME": str(self.home),
             "PARECONV_DATABASE_URL": self.database,
             "PARECONV_ARTIFACTS_URL": self.artifacts,
+            "PARECONV_QUOTA_BYTES": "" if self.quota_bytes is None else str(self.quota_bytes),
             "PARECONV_TRUST_PROGRAMS": str(int(self.trust_programs)),
             "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
         }

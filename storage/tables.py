@@ -92,6 +92,17 @@ class LibraryEntryRow(Base):
     updated_at: Mapped[datetime]
 
 
+class ReplacedWeightsRow(Base):
+    """Weights that an entry had before: a running job that draws on the library may use them."""
+
+    __tablename__ = "replaced_weights"
+
+    library_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("libraries.id", ondelete="CASCADE"), primary_key=True
+    )
+    sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)
+
+
 class LatencyTableRow(Base):
     __tablename__ = "latency_tables"
 

@@ -7,6 +7,10 @@ is touched.
 
 import os
 import secrets
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,7 +23,7 @@ from sqlalchemy import make_url
 
 SHARED = ["sqlite-file", pytest.param("postgresql", marks=pytest.mark.postgres)]
 EVERY = ["sqlite-memory", *SHARED]
-NEEDS_SHARED = {"shared_database", "shared_url"}
+NEEDS_SHARED = {"shared_database", "shared_url", "team_url"}
 LOOPBACK = "postgresql://root@127.0.0.1:5432/postgres"
 NOT_FOUND = "PostgreSQL: not found, its tests did not run; set PARECONV_TEST_POSTGRES_URL"
 
@@ -42,6 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if os.environ.get("PARECONV_REQUIRE_POSTGRES") == "1":
                 raise pytest.UsageError(NOT_FOUND)
             backends.pop()
+        if "team_url" in metafunc.fixturenames:
+            backends = backends[-1:]
         metafunc.parametrize("backend", backends, indirect=True, scope="session")
 
 
@@ -90,3 +96,50 @@ def backend(
 def shared_url(backend: Backend) -> str:
     """A database that several connections, or processes, can share; the same for all tests."""
     return backend.new_url()
+
+
+@pytest.fixture(scope="session")
+def team_url(backend: Backend) -> str:
+    """A database on PostgreSQL alone, as a team has it; on SQLite only where no server is found."""
+    return backend.new_url()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """An S3 server in a process of its own; the variables by which it is found."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(port):
+            assert process.poll() is None, "the S3 server ended"
+            assert time.monotonic() < deadline, "the S3 server does not answer"
+            time.sleep(0.05)
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def s3(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a bucket that nobody made yet."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bucket-{secrets.token_hex(8)}/files"

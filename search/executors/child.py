@@ -18,7 +18,7 @@ from typing import Any, Self
 from pareconv.models import errors as model_errors
 from pareconv.search import errors as search_errors
 from pareconv.search.errors import TaskDied, TaskFailed, TaskTimeout
-from pareconv.storage.errors import Unavailable
+from pareconv.storage import errors as storage_errors
 
 MEMORY_VARIABLE = "PARECONV_TASK_MEMORY_BYTES"
 _SERVER = "pareconv.search.executors.task_server"
@@ -175,10 +175,14 @@ def _outcome(message: Message) -> Message:
 
 
 def _rebuilt(error: Message) -> Exception:
-    if error["class"] == Unavailable.__name__:
-        return Unavailable(*error["args"])  # no fault of the task: it may be done again
-    for tree in (search_errors, model_errors):
+    roots = (
+        search_errors.SearchError,
+        model_errors.ModelError,
+        storage_errors.FilesError,
+        storage_errors.Unavailable,
+    )
+    for tree in (search_errors, model_errors, storage_errors):
         known = getattr(tree, error["class"], None)
-        if isinstance(known, type) and issubclass(known, Exception):
+        if isinstance(known, type) and issubclass(known, roots):
             return known(*error["args"])
     return TaskFailed(f"{error['class']}: {' '.join(map(str, error['args']))}")

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from pareconv.models.errors import ModelError
 from pareconv.search.errors import SearchError
 from pareconv.search.executors.child import MEMORY_VARIABLE
+from pareconv.storage.errors import FilesError
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def _run(
 ) -> dict[str, Any]:
     try:
         return {"result": task(payload, lambda event: _answer(answers, {"event": event}))}
-    except (ModelError, SearchError) as error:
+    except (ModelError, SearchError, FilesError) as error:
         return {"error": {"class": type(error).__name__, "args": list(error.args)}}
     except (MemoryError, RuntimeError) as error:
         name = "OutOfMemory" if _is_out_of_memory(error) else type(error).__name__

@@ -45,6 +45,7 @@ _COMMANDS = (
     ("Jobs", jobs.finish),
     ("This machine", serving.serve),
     ("This machine", serving.worker),
+    ("This machine", serving.gc),
     ("This machine", serving.demo),
     ("This machine", measuring.measure),
     ("This machine", doctor.doctor),

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -152,9 +151,7 @@ def _database(settings: Settings) -> Finding:
 def _artifacts(settings: Settings) -> Finding:
     from pareconv.storage.files import FileStore
 
-    files = FileStore(settings.artifacts)
-    sha256, _ = files.put_stream(BytesIO(b"written by pareconv doctor"))
-    files.delete(sha256)
+    FileStore.of(settings).check()
     return Finding("artifacts", "ok", f"{settings.artifacts}, writable")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pareconv.service.cli.failures import ExitCode
+from pareconv.service.cli.figures import size_of
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on.")]
@@ -16,6 +17,23 @@ Workers = Annotated[
 ]
 Home = Annotated[
     Path | None, typer.Option("--home", help="Folder of the database and the artifacts.")
+]
+Once = Annotated[bool, typer.Option("--once", help="End after one job.")]
+IdleExit = Annotated[
+    float | None,
+    typer.Option("--idle-exit", min=0, help="End when no job came for so many seconds."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="`cpu` or `cuda:<number>`: where jobs of device `auto` run."),
+]
+Heartbeat = Annotated[
+    Path | None,
+    typer.Option("--heartbeat", help="File to touch at least every 10 s while all is well."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")]
+Grace = Annotated[
+    float, typer.Option("--grace-hours", min=0, help="How young a file is spared, in hours.")
 ]
 To = Annotated[
     Path | None, typer.Option("--to", help="Folder for the downloads; default: demo in the home.")
@@ -51,13 +69,26 @@ def serve(
     server.serve(settings)
 
 
-def worker() -> None:
+def worker(
+    *,
+    once: Once = False,
+    idle_exit: IdleExit = None,
+    device: Device = None,
+    heartbeat: Heartbeat = None,
+) -> None:
     """Run one more worker on the same database and artifacts.
 
-    Example: pareconv worker
+    Example: pareconv worker --idle-exit 60
+
+    SIGTERM or Ctrl-C ends it within seconds; it gives its job back, and another goes on with it.
     """
+    command = [sys.executable, "-P", "-m", "pareconv.search.worker"]
+    given = {"--idle-exit": idle_exit, "--device": device, "--heartbeat": heartbeat}
+    for name, value in given.items():
+        command += [] if value is None else [name, str(value)]
+    command += ["--once"] if once else []
     # The worker loads torch, which this program must not: it becomes that process.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "pareconv.search.worker"])
+    os.execv(sys.executable, command)
 
 
 def upgrade() -> None:
@@ -74,6 +105,36 @@ def upgrade() -> None:
         typer.echo(f"The database is at revision {database.revision()}")
     finally:
         database.close()
+
+
+def gc(*, dry_run: DryRun = False, grace_hours: Grace = 24.0) -> None:
+    """Remove stored files that nothing refers to any more; servers and workers may run meanwhile.
+
+    Example: pareconv gc --dry-run
+
+    What was stored within the grace, or since the oldest running job began, stays: it may be about
+    to be referred to.
+    """
+    from datetime import timedelta
+
+    from pareconv.storage.database import Database
+    from pareconv.storage.files import FileStore
+    from pareconv.storage.garbage import Garbage
+    from pareconv.storage.settings import Settings
+
+    settings = Settings()
+    database = Database(settings.database)
+    try:
+        database.migrate()
+        garbage = Garbage(database, FileStore.of(settings))
+        found = garbage.collect(timedelta(hours=grace_hours), dry_run=dry_run)
+    finally:
+        database.close()
+    told = "Would remove" if dry_run else "Removed"
+    typer.echo(
+        f"{told} {found.files} of {found.all_files} files, "
+        f"{size_of(found.size_bytes)} of {size_of(found.all_bytes)}"
+    )
 
 
 def demo(*, home: Home = None, to: To = None) -> None:

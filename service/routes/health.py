@@ -1,6 +1,5 @@
 """Routes of the server itself: alive, ready, version."""
 
-import io
 import platform
 from importlib.metadata import version
 from typing import Literal
@@ -13,7 +12,7 @@ from pareconv.service.dependencies import InjectedStores
 from pareconv.service.errors import NotReady
 from pareconv.service.problems import documented
 from pareconv.service.stores import Stores
-from pareconv.storage.errors import Unavailable
+from pareconv.storage.errors import FilesUnavailable, Unavailable
 
 router = APIRouter(tags=["server"])
 
@@ -75,8 +74,7 @@ def _database_failure(stores: Stores) -> str | None:
 
 def _files_failure(stores: Stores) -> str | None:
     try:
-        sha256, _ = stores.files.put_stream(io.BytesIO(b"written to see that it can be"))
-        stores.files.delete(sha256)
-    except OSError as error:
+        stores.files.check()
+    except FilesUnavailable as error:
         return f"artifacts: {error}; check PARECONV_ARTIFACTS_URL, its rights and the disk"
     return None

@@ -69,7 +69,7 @@ IdempotencyKey = Annotated[
     status_code=201,
     summary="Submit a job",
     openapi_extra={"requestBody": _BODY},
-    responses=documented(400, 413, 415, 503, 504),
+    responses=documented(400, 413, 415, 503, 504, 507),
 )
 def create_job(
     submission: InjectedSubmission,
@@ -139,5 +139,7 @@ def extend_job(job_id: str, asked: AskedExtension, stores: InjectedStores) -> Jo
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=documented(404, 409))
 def delete_job(job_id: str, stores: InjectedStores) -> None:
-    """Forget a job that no worker has, with its trials and events."""
-    stores.jobs.delete(job_id)
+    """Forget a job that no worker has, with its trials, its events and those of its files that
+    nothing else is.
+    """
+    stores.garbage.free(stores.jobs.delete(job_id))

@@ -59,6 +59,7 @@ def predict_front(
 def delete_library(id: str, stores: InjectedStores) -> None:
     """Forget a library and all that is in it, unless a worker builds it or a running job needs it.
 
-    The next job on the same teacher and data begins a new one.
+    Weights that nothing else uses go with it. The next job on the same teacher and data begins a
+    new one.
     """
-    stores.libraries.delete(id)
+    stores.garbage.free(stores.libraries.delete(id))

@@ -33,7 +33,7 @@ def _router(kind: Kind, *, what: str) -> APIRouter:
         status_code=201,
         summary=f"Upload {what}",
         dependencies=[Depends(require_multipart)],
-        responses=documented(400, 413, 415, 503, 504),
+        responses=documented(400, 413, 415, 503, 504, 507),
     )
     def upload(
         file: SentPart, intake: InjectedIntake, response: Response, name: NameField = None

@@ -19,6 +19,7 @@ from pareconv.search.errors import (
     TaskTimeout,
 )
 from pareconv.search.executors.child import Child
+from pareconv.storage.errors import QuotaReached
 
 DIGITS = {
     "teacher": {"architecture": "cifar_resnet8"},
@@ -33,6 +34,11 @@ ENDLESS = {
         "teacher": DIGITS["teacher"] | {"training": {"epochs": 1000, "batch_size": 2}},
         "dataset": {"source": "digits", "image_size": 8},
     }
+}
+
+TRAINED = DIGITS | {
+    "teacher": DIGITS["teacher"] | {"training": {"epochs": 5}},
+    "dataset": {"source": "digits", "image_size": 8},
 }
 
 
@@ -234,6 +240,7 @@ def test_close_leaves_no_process_and_ends_a_call_in_flight(environment):
 PARENT = """
 import json, sys
 from pareconv.search.executors.child import Child
+from pareconv.storage.errors import QuotaReached
 Child().call("profile", json.loads(sys.argv[1]), on_event=lambda _: print("event", flush=True))
 """
 
@@ -251,3 +258,11 @@ def test_a_parent_that_is_killed_leaves_no_process(environment):
         (server,) = psutil.Process(parent.pid).children()
         parent.send_signal(signal.SIGKILL)
     wait_until_gone(server)
+
+
+def test_a_task_that_may_store_nothing_more_says_so_itself(environment):
+    with (
+        Child(environment=environment | {"PARECONV_QUOTA_BYTES": "10"}) as child,
+        pytest.raises(QuotaReached, match=r"of 10 bytes.*pareconv gc"),
+    ):
+        child.call("profile", {"spec": TRAINED})

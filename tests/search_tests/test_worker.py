@@ -7,7 +7,7 @@ from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search import worker as worker_module
 from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, OutOfMemory, TaskDied
 from pareconv.storage.candidates import CandidateState
-from pareconv.storage.errors import Unavailable
+from pareconv.storage.errors import QuotaReached, Unavailable
 from pareconv.storage.job_states import JobStatus, Stage
 
 
@@ -336,3 +336,21 @@ def test_a_search_that_runs_out_of_plans_ends_well(home):
     assert home.plans() == [Plan.from_json(executor.tried[0])]
     (event,) = [event for event in home.events if event.type == "exhausted"]
     assert event.level == "warning"
+
+
+@pytest.mark.parametrize("when", ["on_profile", "on_library", "on_trial", "on_finish"])
+def test_a_job_that_has_no_room_fails_with_the_remedy_and_goes_on_when_there_is(home, when):
+    def full(*_):
+        raise QuotaReached("the stored files take 10 of 10 bytes; run `pareconv gc`")
+
+    home.submit()
+    worker, _ = home.worker(**{when: full})
+    worker.work_once()
+    assert home.job.status is JobStatus.FAILED
+    assert home.job.error["type"] == "/problems/job-failed"
+    assert "pareconv gc" in home.job.error["detail"]
+    assert len(home.candidates) <= 6
+    home.stores.jobs.resume(home.id)
+    home.worker()[0].work_once()
+    assert (home.job.status, home.job.error) == (JobStatus.SUCCEEDED, None)
+    assert sum(each.state is CandidateState.COMPLETE for each in home.candidates) == 6

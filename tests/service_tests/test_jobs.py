@@ -1,5 +1,6 @@
 """Jobs over HTTP: submitted, listed, shown, cancelled, resumed, deleted."""
 
+import io
 import json
 from datetime import UTC, datetime
 
@@ -220,3 +221,20 @@ def test_an_unexpected_error_shows_nothing_of_the_inside(client, spec, runner, a
 
     assert "secret" not in json.dumps(problem)
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_deleted_job_goes_with_the_files_that_nothing_else_uses(client, spec, stores):
+    shared, own = (stores.files.put_stream(io.BytesIO(each))[0] for each in (b"shared", b"own"))
+    ids = [submit(client, spec)["id"] for _ in range(2)]
+    for id, names in zip(ids, ({"pt2": shared, "onnx": own}, {"pt2": shared}), strict=True):
+        stores.candidates.create(id, {}, flops=1, adds=0, params=1)
+        for format, sha256 in names.items():
+            file = {"format": format, "sha256": sha256, "size_bytes": 1, "filename": "a"}
+            stores.artifacts.put(id, 0, **file)
+
+    assert client.delete(f"/jobs/{ids[0]}").status_code == 204
+
+    assert stores.files.sizes() == {shared: 6}
+    assert client.get(f"/jobs/{ids[1]}/students/0/pt2").content == b"shared"
+    client.delete(f"/jobs/{ids[1]}")
+    assert stores.files.sizes() == {}

@@ -1,5 +1,7 @@
 """Libraries over HTTP: listed, shown, asked for a prediction, deleted."""
 
+import io
+
 import pytest
 
 
@@ -187,3 +189,16 @@ def test_a_library_that_a_running_job_needs_stays(client, spec, library, stores,
     stores.jobs.update(job, owner="w", library_id=library.id)
 
     assert job in assert_problem(client.delete(f"/libraries/{library.id}"), 409)["detail"]
+
+
+def test_a_deleted_library_goes_with_its_weights(client, library, stores):
+    sha256, _ = stores.files.put_stream(io.BytesIO(b"weights"))
+    entry = {"block": "c", "option": "shift", "version": 1, "rungs": 1, "settled": True}
+    entry |= {"images": 1, "loss": 0.1, "flops": -1, "params": -1, "adds": 0, "weights": sha256}
+    stores.libraries.claim(library.id, "w", 60)
+    stores.libraries.put(library.id, "w", [entry], 1.0)
+    stores.libraries.release(library.id, "w")
+
+    assert client.delete(f"/libraries/{library.id}").status_code == 204
+
+    assert not stores.files.exists(sha256)

@@ -6,6 +6,7 @@ import pytest
 
 from pareconv.models.errors import WeightsError
 from pareconv.search.errors import InvalidSpec, JobFailed, TaskDied, TaskTimeout
+from pareconv.storage.errors import FilesUnavailable
 
 CONTENT = b"some weights"
 
@@ -166,3 +167,40 @@ def test_uploads_are_listed_newest_first_in_pages(client, kind):
     rest = client.get(f"/{kind}s", params={"limit": 2, "cursor": first["next"]}).json()
 
     assert [each["id"] for each in first["items"] + rest["items"]] == ids[::-1]
+
+
+def test_an_upload_beyond_the_quota_is_refused_with_the_remedy(client_of, kind, assert_problem):
+    client = client_of(quota_bytes=20)
+    assert send(client, kind).status_code == 201
+
+    problem = assert_problem(send(client, kind, b"other weights"), 507)
+
+    assert problem["type"] == "/problems/quota-reached"
+    for words in ("12 of 20 bytes", "13 more", "pareconv gc", "PARECONV_QUOTA_BYTES"):
+        assert words in problem["detail"]
+    assert client.get("/readyz").status_code == 200
+    stores = client.app.state.stores
+    assert [path.read_bytes() for path in files_of(stores)] == [CONTENT]
+
+
+def test_an_upload_that_cannot_be_kept_is_told_so(
+    client, stores, kind, assert_problem, monkeypatch
+):
+    def refuse(*_):
+        raise FilesUnavailable("the artifact store does not answer as it should")
+
+    monkeypatch.setattr(stores.files, "put_stream", refuse)
+    problem = assert_problem(send(client, kind), 503)
+    assert problem["type"] == "/problems/files-unavailable"
+
+
+def test_a_deleted_upload_that_a_running_job_may_be_about_to_name_is_left_to_gc(
+    client, spec, stores, kind
+):
+    client.post("/jobs", json=spec)
+    stores.jobs.claim("w", 60)
+    upload = send(client, kind).json()
+
+    assert client.delete(f"/{kind}s/{upload['id']}").status_code == 204
+
+    assert stores.files.exists(upload["sha256"])

@@ -1,5 +1,6 @@
-"""`doctor` and `db`: what is found on this machine."""
+"""`doctor`, `db` and `gc`: what is found on this machine."""
 
+import io
 import json
 
 from typer.testing import CliRunner
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 from pareconv.service.cli import doctor
 from pareconv.service.cli.app import app
 from pareconv.storage.database import Database
+from pareconv.storage.files import FileStore
 
 
 def test_the_doctor_finds_this_machine_in_order(settings, monkeypatch):
@@ -67,3 +69,18 @@ def test_a_database_of_a_newer_version_is_a_finding(settings, monkeypatch):
 
     assert result.exit_code == 1
     assert "newer version (9999)" in result.stdout
+
+
+def test_garbage_is_collected_after_a_look(settings, monkeypatch):
+    monkeypatch.setenv("PARECONV_HOME", str(settings.home))
+    files = FileStore.of(settings)
+    sha256, _ = files.put_stream(io.BytesIO(b"garbage"))
+
+    def gc(*options):
+        return CliRunner().invoke(app, ["gc", *options]).stdout
+
+    assert "Removed 0 of 1 files" in gc()
+    assert "Would remove 1 of 1 files, 7 B of 7 B" in gc("--dry-run", "--grace-hours", "0")
+    assert files.exists(sha256)
+    assert "Removed 1 of 1 files" in gc("--grace-hours", "0")
+    assert not files.exists(sha256)
