@@ -74,6 +74,7 @@ _EXAMPLE: dict[str, Any] = {
     "started_at": "2026-11-20T19:10:03Z",
     "finished_at": None,
     "error": None,
+    "priority": 0,
     "counts": {"running": 1, "complete": 7, "stopped": 0, "failed": 0},
     "teacher": {
         "accuracy": 0.981,
@@ -119,6 +120,7 @@ class JobView(BaseModel):
     )
     finished_at: datetime | None
     error: dict[str, Any] | None = Field(description="the problem that a failed job ended with")
+    priority: int = Field(description="of the jobs that wait those of the highest go first")
     counts: Counts
     teacher: TeacherView | None = Field(description="null until it is measured")
     best: Best | None = Field(description="null until a candidate is complete")
@@ -149,6 +151,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         error=job.error,
+        priority=job.priority,
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
         best=_best(front, answer_of(job, finalists)),

@@ -12,6 +12,7 @@ from pareconv.storage.jobs import JobStore
 from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
+from pareconv.storage.statistics import StatisticsStore
 from pareconv.storage.uploads import Kind, UploadStore
 
 
@@ -28,6 +29,7 @@ class Stores:
     latencies: LatencyStore
     uploads: dict[Kind, UploadStore]
     files: FileStore
+    statistics: StatisticsStore
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -44,4 +46,5 @@ class Stores:
             latencies=LatencyStore(database),
             uploads={kind: UploadStore(database, kind) for kind in ("teacher", "dataset")},
             files=FileStore(settings.artifacts),
+            statistics=StatisticsStore(database),
         )
