@@ -3,8 +3,15 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 _KEPT = 64
+
+
+@dataclass(slots=True)
+class _Front:
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    drawn: str | None = None
 
 
 class Fronts:
@@ -12,17 +19,16 @@ class Fronts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, str] = OrderedDict()
+        self._known: OrderedDict[str, _Front] = OrderedDict()
 
     def get(self, tag: str, draw: Callable[[], str]) -> str:
-        """The answer of that tag, drawn where it is not known; by several at once, if need be."""
+        """The answer of that tag: of many who ask at once one draws it, the others wait."""
         with self._lock:
-            if tag in self._known:
-                self._known.move_to_end(tag)
-                return self._known[tag]
-        drawn = draw()
-        with self._lock:
-            self._known[tag] = drawn
+            front = self._known.setdefault(tag, _Front())
+            self._known.move_to_end(tag)
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
-        return drawn
+        with front.turn:
+            if front.drawn is None:
+                front.drawn = draw()
+            return front.drawn

@@ -138,7 +138,7 @@ class JobView(BaseModel):
 def job_view(job: Job, stores: Stores) -> JobView:
     """The view of a job as it was read, with its candidates as they are now."""
     counts = stores.candidates.counts(job.id)
-    front = stores.candidates.front(job.id, cost=cost_of(job))
+    most_accurate = stores.candidates.best(job.id, cost=cost_of(job))
     finalists = stores.candidates.finalists(job.id)
     return JobView(
         id=job.id,
@@ -154,7 +154,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
         priority=job.priority,
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
-        best=_best(front, answer_of(job, finalists)),
+        best=_best(answer_of(job, finalists) or most_accurate),
         answer=answer_view(job, finalists),
         library=job.library_id,
         extension=ExtensionView.of(job),
@@ -208,8 +208,7 @@ def points_of(job: Job) -> float | None:
     return points
 
 
-def _best(front: list[Candidate], answer: Candidate | None) -> Best | None:
-    best = answer or (front[-1] if front else None)  # along it, accuracy grows with cost
+def _best(best: Candidate | None) -> Best | None:
     if best is None:
         return None
     assert best.accuracy is not None

@@ -67,14 +67,14 @@ class StatisticsStore:
 
 def _jobs(session: Session) -> dict[JobStatus, int]:
     query = select(JobRow.status, func.count()).group_by(JobRow.status)
-    return dict.fromkeys(JobStatus, 0) | dict(session.execute(query).tuples().all())
+    return dict.fromkeys(JobStatus, 0) | dict(session.execute(query).all())
 
 
 def _trials(session: Session, since: datetime | None = None) -> dict[CandidateState, int]:
     query = select(CandidateRow.state, func.count()).group_by(CandidateRow.state)
     if since is not None:
         query = query.where(CandidateRow.finished_at > since)
-    return dict.fromkeys(CandidateState, 0) | dict(session.execute(query).tuples().all())
+    return dict.fromkeys(CandidateState, 0) | dict(session.execute(query).all())
 
 
 def _oldest_wait(session: Session, now: datetime) -> float:

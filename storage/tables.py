@@ -192,7 +192,11 @@ class EventRow(Base):
 
 class CandidateRow(Base):
     __tablename__ = "candidates"
-    __table_args__ = (Index(None, "job_id", "state"), Index(None, "finished_at", "state"))
+    __table_args__ = (
+        Index(None, "job_id", "state"),
+        Index(None, "job_id", "finalist"),
+        Index(None, "finished_at", "state"),
+    )
 
     job_id: Mapped[str] = _of_job(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pareconv.service.app import create_app
 from pareconv.storage.jobs import Stage
+from pareconv.storage.workers import WorkerStore
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def read(client):
     return read
 
 
-def key(name, **labels):
+def key(name, /, **labels):
     return (f"pareconv_{name}", frozenset(labels.items()))
 
 
@@ -55,8 +56,6 @@ def test_jobs_trials_and_times_are_those_of_the_database(read, client, stores, j
 
 
 def test_gpus_are_those_that_workers_see(read, client):
-    from pareconv.storage.workers import WorkerStore
-
     workers = WorkerStore(client.app.state.stores.database)
     gpu = {"id": "GPU-1", "name": "H100", "used_bytes": 10, "total_bytes": 80}
     workers.saw("a", host="one", gpus=[gpu])

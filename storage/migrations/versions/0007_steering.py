@@ -29,6 +29,7 @@ def upgrade() -> None:
         jobs.alter_column("queued_at", nullable=False)
     op.create_index("ix_jobs_status_priority_id", "jobs", ["status", "priority", "id"])
     op.create_index("ix_candidates_finished_at_state", "candidates", ["finished_at", "state"])
+    op.create_index("ix_candidates_job_id_finalist", "candidates", ["job_id", "finalist"])
     op.create_table(
         "job_times",
         sa.Column("job_id", ID, nullable=False),
@@ -53,6 +54,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("workers")
     op.drop_table("job_times")
+    op.drop_index("ix_candidates_job_id_finalist", "candidates")
     op.drop_index("ix_candidates_finished_at_state", "candidates")
     op.drop_index("ix_jobs_status_priority_id", "jobs")
     for column in ("worked_s", "renewed_at", "queued_at", "priority"):
