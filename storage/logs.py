@@ -35,14 +35,15 @@ def about(**known: str | int | None) -> Iterator[None]:
 
 
 def set_up(format: LogFormat, level: LogLevel) -> None:
-    """Write the log of this process to stderr. Of `debug` messages only our own."""
+    """Write the log of this process to stderr: ours from `level` on, and what libraries warn of."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if format == "json" else Text())
     number = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(number, logging.INFO))
+    root.setLevel(max(number, logging.WARNING))
     logging.getLogger("pareconv").setLevel(number)
+    logging.getLogger("uvicorn").setLevel(max(number, logging.INFO))  # where it listens
     # Said by itself, a warning is a line that no reader of JSON understands.
     logging.captureWarnings(True)
     warnings.formatwarning = _one_line

@@ -20,7 +20,7 @@ from pareconv.search.executors.child import MEMORY_VARIABLE
 from pareconv.storage import logs
 from pareconv.storage.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pareconv.search.executors.task_server")  # it is run as a script
 
 
 def main() -> None:

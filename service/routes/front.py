@@ -43,7 +43,9 @@ def show_front(
     headers = {"etag": etag, "cache-control": "no-cache"}
     if is_current(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    body = fronts.get(etag, lambda: front_view(job, stores, cost=cost).model_dump_json())
+    body = fronts.get(
+        job.id, cost, etag, lambda: front_view(job, stores, cost=cost).model_dump_json()
+    )
     return Response(body, headers=headers, media_type="application/json")
 
 

@@ -127,7 +127,7 @@ def test_many_listeners_leave_room_for_others(client, job, stores):
 
 
 class Following:
-    """Clients that follow a job, each in a thread; `messages` of each are what it has got so far."""
+    """Clients that follow a job, each in a thread; `messages` are what each has got."""
 
     def __init__(self, client, job, count):
         self._client, self._job = client, job

@@ -20,8 +20,8 @@ with logs.about(job="j1", trial=None):
     with logs.about(trial=3):
         ours.warning("of one\\ntrial", extra={{"fields": {{"status": 200}}}})
 ours.debug("detail")
-theirs.debug("detail of theirs")
-theirs.info("a word of theirs")
+theirs.info("detail of theirs")
+theirs.warning("a word of theirs")
 warnings.warn("old", stacklevel=1)
 try:
     1 / 0
