@@ -30,6 +30,7 @@ from benchmarks import (
     speed,
     what_if,
 )
+from benchmarks import load as server_load
 from benchmarks.record import RESULTS, load
 
 Row = dict[str, Any]
@@ -188,6 +189,17 @@ SECTIONS = (
         "The library of the same teacher with two rungs, and a trial, part by part, and how far "
         "both are from their floor: the compute that is counted, at the rate at which the "
         "teacher's own forward pass does it.",
+    ),
+    Section(
+        "What a server bears",
+        "load",
+        server_load.table,
+        "Clients of other processes against one server on loopback. `fronts`: 50 clients that ask "
+        "once a second for the front of a study of 10,000 trials, which gets a new one every two "
+        "seconds, and as often for `/healthz`, beside a worker that has small real jobs without a "
+        "pause; half of them send the `ETag` back. `jobs that wait`: the first and the last page "
+        "of 1,000 jobs. `events`: 200 clients that follow one job; an answer is an event, its time "
+        "that since it was written.",
     ),
     Section(
         "A ResNet-56 at 2.1 times fewer FLOPs",

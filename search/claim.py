@@ -2,17 +2,19 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from pareconv.storage import logs
 from pareconv.storage.job_states import JobStatus
-from pareconv.storage.jobs import JobStore
+from pareconv.storage.jobs import Job, JobStore
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
-_RENEWAL_SECONDS = 1.0  # also how soon a cancellation is seen
+_RENEWAL_SECONDS = 1.0  # also how soon a cancellation or a pause is seen
 
 
 class Stop(Exception):
@@ -21,6 +23,14 @@ class Stop(Exception):
 
 class CancelAsked(Stop):
     """Somebody asked to cancel the job."""
+
+
+class PauseAsked(Stop):
+    """Somebody asked to pause the job."""
+
+
+class OutOfTime(Stop):
+    """The job has had all the time that its spec allows."""
 
 
 class LeaseLost(Stop):
@@ -37,12 +47,14 @@ class Claim:
     def __init__(
         self,
         jobs: JobStore,
-        job_id: str,
+        job: Job,
         owner: str,
         ending: threading.Event,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self.job_id, self.owner = job_id, owner
+        self.job_id, self.owner = job.id, owner
+        self._limit_s: float | None = job.spec.get("time_limit_s")
+        self._latest = time.monotonic() + (self._limit_s or 0.0) - job.worked_s
         self._jobs = jobs
         self._ending = ending
         self._beat = beat
@@ -50,7 +62,7 @@ class Claim:
         self._others: list[Callable[[], bool]] = []
         self._turn = threading.Lock()  # nothing is renewed once its holder was told that it is not
         self._status: JobStatus | None = JobStatus.RUNNING
-        self._thread = threading.Thread(target=self._renew, daemon=True, name=f"claim-{job_id}")
+        self._thread = threading.Thread(target=self._renew, daemon=True, name=f"claim-{job.id}")
 
     def __enter__(self) -> Self:
         self._status = self._jobs.renew(self.job_id, self.owner, LEASE_SECONDS)
@@ -68,8 +80,15 @@ class Claim:
             raise LeaseLost("another worker may have the job")
         if self._status is JobStatus.CANCELLING:
             raise CancelAsked("the job was cancelled")
+        if self._status is JobStatus.PAUSING:
+            raise PauseAsked("the job was paused")
         if self._ending.is_set():
             raise ShuttingDown("the worker is shutting down")
+        if self._limit_s is not None and time.monotonic() > self._latest:
+            raise OutOfTime(
+                f"the job took longer than its time_limit_s of {self._limit_s:g} s; what it found "
+                "is kept, and resuming it gives it as much time again"
+            )
 
     @contextmanager
     def holding(self, renew: Callable[[], bool]) -> Iterator[None]:
@@ -83,6 +102,10 @@ class Claim:
                 self._others.remove(renew)
 
     def _renew(self) -> None:
+        with logs.about(job=self.job_id):
+            self._keep()
+
+    def _keep(self) -> None:
         while self._status is not None and not self._released.wait(_RENEWAL_SECONDS):
             try:
                 self._status = self._jobs.renew(self.job_id, self.owner, LEASE_SECONDS)
@@ -90,4 +113,4 @@ class Claim:
                     if not all(renew() for renew in self._others):
                         self._status = None
             except Exception:  # the database may be away for a moment; the lease decides
-                logger.exception("job %s: its lease could not be renewed", self.job_id)
+                logger.exception("the lease could not be renewed")

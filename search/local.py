@@ -63,7 +63,7 @@ def _work(place: Place, id: str) -> None:
     owner = f"compress:{secrets.token_hex(8)}"
     job = _claimed(stores, id, owner)
     try:
-        with Claim(stores.jobs, id, owner, threading.Event()) as claim:
+        with Claim(stores.jobs, job, owner, threading.Event()) as claim:
             run_job(Watched(job, claim, stores, Inline(), place.shown), place.database_url)
         stores.jobs.succeed(id, owner=owner)
     except Stop as stop:

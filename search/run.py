@@ -50,10 +50,18 @@ class Run:
         task: str,
         payload: Mapping[str, Any],
         on_event: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
-        """Run a task, giving it up as soon as the claim says so."""
+        """Run a task, giving it up as soon as the claim says so, or past its time limit."""
         self.claim.check()
-        return self.executor.call(task, payload, on_event=on_event, poll=self.claim.check)
+        return self.executor.call(
+            task,
+            payload,
+            timeout_seconds=timeout_seconds,
+            on_event=on_event,
+            poll=self.claim.check,
+        )
 
     def report(
         self, type: str, message: str, *, level: Level = "info", data: dict[str, Any] | None = None

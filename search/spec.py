@@ -382,6 +382,13 @@ class Search(Spec):
     time_limit_s: float | None = Field(
         None, gt=0, description="no new candidate starts after so many seconds of search"
     )
+    trial_time_limit_s: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="a trial that takes longer, the start of its process included, is stopped and "
+        "has failed",
+    )
 
     @field_validator("operators")
     @classmethod
@@ -529,6 +536,14 @@ class JobSpec(Spec):
     search: Search = Field(default_factory=Search)
     distill: Distill = Field(default_factory=Distill)
     finish: Finish = Field(default_factory=Finish)
+    time_limit_s: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds of work, waiting and pauses aside, after which the job fails; what it "
+        "found is kept, and resuming it gives it as much again. `search.time_limit_s` ends the "
+        "search alone",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of every random choice")
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")] = Field(
         "auto", description="`auto`, `cpu`, `cuda` or `cuda:<index>`"

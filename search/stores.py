@@ -11,6 +11,7 @@ from pareconv.storage.jobs import JobStore
 from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
+from pareconv.storage.workers import WorkerStore
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Stores:
     artifacts: ArtifactStore
     libraries: LibraryStore
     latencies: LatencyStore
+    workers: WorkerStore
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -36,4 +38,5 @@ class Stores:
             ArtifactStore(database),
             LibraryStore(database),
             LatencyStore(database),
+            WorkerStore(database),
         )

@@ -8,9 +8,16 @@ from typing import Any
 from pareconv.models.cost_table import Cost, CostTable, quantity_of
 from pareconv.models.errors import ModelError
 from pareconv.models.plan import Plan
-from pareconv.search.claim import CancelAsked, LeaseLost, ShuttingDown
+from pareconv.search.claim import LeaseLost, Stop
 from pareconv.search.costs import cost_of
-from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, TaskDied, TaskFailed
+from pareconv.search.errors import (
+    Diverged,
+    InvalidSpec,
+    JobFailed,
+    TaskDied,
+    TaskFailed,
+    TaskTimeout,
+)
 from pareconv.search.mirror import Mirror
 from pareconv.search.preparing import Prepared
 from pareconv.search.proposals import Problem, Proposer, uniform_plans
@@ -18,6 +25,7 @@ from pareconv.search.run import Profiled, Run
 from pareconv.search.rungs import Rung, best_rungs
 from pareconv.search.seeding import solver_plans, spread_plans
 from pareconv.search.stretch import Stretch
+from pareconv.storage import logs
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.errors import FilesError
@@ -201,10 +209,13 @@ class Study:
             latency_ms=cost.latency_ms,
         )
         try:
-            measured = self._evaluate(plan, bar=rivals)
+            with logs.about(trial=candidate.number):
+                measured = self._evaluate(plan, bar=rivals)
         except TaskDied as error:
             self._fail(candidate, f"{DIED}{error}")
-        except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed, FilesError) as stop:
+        except LeaseLost:
+            raise  # it is another's to end
+        except (Stop, InvalidSpec, JobFailed, FilesError) as stop:
             self._fail(candidate, f"{STOPPED}{stop}")
             raise
         except Diverged as error:
@@ -231,7 +242,14 @@ class Study:
             "bar": [asdict(rung) for rung in bar],
             "attempt": attempt,
         }
-        return self._run.call("evaluate", self._profiled.bench | payload)
+        limit = self._profiled.spec.search.trial_time_limit_s
+        try:
+            return self._run.call("evaluate", self._profiled.bench | payload, timeout_seconds=limit)
+        except TaskTimeout as error:
+            raise TaskTimeout(
+                f"it took longer than search.trial_time_limit_s of {limit:g} s and was stopped; "
+                "raise that, or lower distill.epochs"
+            ) from error
 
     def _bar(self, cost: Cost) -> list[Rung]:
         """The best rungs of those tried that cost no more."""
@@ -263,7 +281,8 @@ class Study:
         assert candidate.accuracy_stderr is not None
         done = candidate.evaluations
         try:
-            measured = self._evaluate(Plan.from_json(candidate.plan), attempt=done)
+            with logs.about(trial=candidate.number):
+                measured = self._evaluate(Plan.from_json(candidate.plan), attempt=done)
         except (TaskDied, Diverged, TaskFailed, ModelError) as error:
             self._uncontested.add(candidate.number)
             message = f"trial {candidate.number} could not be evaluated again: {error}"

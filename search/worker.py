@@ -18,12 +18,22 @@ import optuna
 import psutil
 
 from pareconv.models.errors import ModelError
-from pareconv.search.claim import LEASE_SECONDS, CancelAsked, Claim, LeaseLost, ShuttingDown
-from pareconv.search.errors import InvalidSpec, SearchError
+from pareconv.search.claim import (
+    LEASE_SECONDS,
+    CancelAsked,
+    Claim,
+    LeaseLost,
+    OutOfTime,
+    PauseAsked,
+    ShuttingDown,
+)
+from pareconv.search.errors import InvalidSpec, JobFailed, SearchError
 from pareconv.search.executors.child import Child
 from pareconv.search.pipeline import run_job
+from pareconv.search.presence import Presence
 from pareconv.search.run import Executor, Run
 from pareconv.search.stores import Stores
+from pareconv.storage import logs
 from pareconv.storage.errors import FilesError, StorageError, Unavailable
 from pareconv.storage.events import Level
 from pareconv.storage.job_states import JobStatus
@@ -59,6 +69,11 @@ class Worker:
         """Until `ending` is set; with `once` until a job was worked on, with `idle_seconds` until
         there was none for so long.
         """
+        with Presence(self._stores.workers, self.owner):
+            self._take_jobs(once=once, idle_seconds=idle_seconds)
+        self._stores.database.close()
+
+    def _take_jobs(self, *, once: bool, idle_seconds: float | None) -> None:
         idle_since = time.monotonic()
         while not self._ending.is_set():
             self._beat()
@@ -77,7 +92,6 @@ class Worker:
                 break
             else:
                 self._ending.wait(_IDLE_SECONDS)
-        self._stores.database.close()
 
     def work_once(self) -> bool:
         """Claim a job and do what is left of it; False if there was none.
@@ -88,8 +102,11 @@ class Worker:
         job = self._stores.jobs.claim(self.owner, LEASE_SECONDS)
         if job is None:
             return False
-        logger.info("job %s: claimed", job.id)
-        with Claim(self._stores.jobs, job.id, self.owner, self._ending, self._beat) as claim:
+        with (
+            logs.about(job=job.id),
+            Claim(self._stores.jobs, job, self.owner, self._ending, self._beat) as claim,
+        ):
+            logger.info("claimed")
             self._work(job, claim)
         return True
 
@@ -103,18 +120,20 @@ class Worker:
             run_job(Run(job, claim, self._stores, self._executor), self._url)
         except ShuttingDown:
             self._stores.jobs.release(job.id, self.owner)
-            logger.info("job %s: given back", job.id)
+            logger.info("given back")
         except LeaseLost:
-            logger.warning("job %s: lost to another worker", job.id)
-        except CancelAsked:
-            self._end(job, JobStatus.CANCELLED)
+            logger.warning("lost to another worker")
+        except (CancelAsked, PauseAsked):
+            self._give_in(job)
+        except OutOfTime as stop:
+            self._end(job, JobStatus.FAILED, error=problem(JobFailed(str(stop))))
         except Unavailable as error:
-            logger.warning("job %s: left for now, as %s", job.id, error)
+            logger.warning("left for now, as %s", error)
             self._stores.jobs.release(job.id, self.owner)
         except (SearchError, ModelError, FilesError) as error:
             self._end(job, JobStatus.FAILED, error=problem(error))
         except Exception as error:  # the border of the job: it fails, the worker lives on
-            logger.exception("job %s: unexpected failure", job.id)
+            logger.exception("unexpected failure")
             self._end(job, JobStatus.FAILED, error=problem(error))
         else:
             self._succeed(job)
@@ -123,23 +142,31 @@ class Worker:
         try:
             is_done = self._stores.jobs.succeed(job.id, owner=self.owner)
         except StorageError:
-            logger.exception("job %s: could not succeed", job.id)
+            logger.exception("it could not succeed")
             return
         if is_done:
             self._tell(job, JobStatus.SUCCEEDED)
         else:
-            logger.info("job %s: given back, as a student was asked for", job.id)
+            logger.info("given back, as a student was asked for")
+
+    def _give_in(self, job: Job) -> None:
+        try:
+            status = self._stores.jobs.give_in(job.id, owner=self.owner).status
+        except StorageError:
+            logger.exception("it could not be stopped")
+            return
+        self._tell(job, status)
 
     def _end(self, job: Job, status: JobStatus, *, error: dict[str, object] | None = None) -> None:
         try:
             self._stores.jobs.transition(job.id, status, owner=self.owner, error=error)
         except StorageError:
-            logger.exception("job %s: could not become %s", job.id, status)
+            logger.exception("it could not become %s", status)
             return
         self._tell(job, status, detail=f": {error['detail']}" if error else "")
 
     def _tell(self, job: Job, status: JobStatus, *, detail: str = "") -> None:
-        logger.info("job %s: %s", job.id, status)
+        logger.info("%s%s", status, detail)
         level: Level = "error" if status is JobStatus.FAILED else "info"
         self._stores.events.append(job.id, str(status), f"job {status}{detail}", level=level)
 
@@ -213,15 +240,14 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
+    settings = Settings()
+    logs.set_up(settings.log_format, settings.log_level)
     if options.device is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         try:
             os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices(options.device, visible)
         except ValueError as error:
             raise SystemExit(str(error)) from error
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -229,7 +255,7 @@ def main() -> None:
     _end_with_parent(ending)
     # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
     with Child(memory_bytes=psutil.virtual_memory().total) as executor:
-        worker = Worker(Settings(), executor, ending, heartbeat=options.heartbeat)
+        worker = Worker(settings, executor, ending, heartbeat=options.heartbeat)
         worker.run(once=options.once, idle_seconds=options.idle_exit)
 
 

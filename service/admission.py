@@ -22,7 +22,9 @@ class Admission:
         self._tasks = tasks
         self._intake = intake
 
-    def admit(self, submission: Submission, idempotency_key: str | None = None) -> Job:
+    def admit(
+        self, submission: Submission, idempotency_key: str | None = None, *, priority: int = 0
+    ) -> Job:
         """The queued job; for a key that came before with the same request, the first job.
 
         Raises what validation, intake and inspection refuse, and IdempotencyKeyReused.
@@ -37,7 +39,7 @@ class Admission:
             if (first := self._first(spec, idempotency_key)) is not None:
                 return first
             self._tasks.inspect(spec)
-            return self._create(spec, idempotency_key)
+            return self._create(spec, idempotency_key, priority)
         except BaseException:
             for each in received:
                 self._intake.discard(each)
@@ -52,13 +54,14 @@ class Admission:
         except Conflict as error:
             raise IdempotencyKeyReused(str(error)) from error
 
-    def _create(self, spec: JobSpec, idempotency_key: str | None) -> Job:
+    def _create(self, spec: JobSpec, idempotency_key: str | None, priority: int) -> Job:
         try:
             job, is_new = self._stores.jobs.create(
                 spec.to_json(),
                 name=spec.name,
                 idempotency_key=idempotency_key,
                 request_hash=_hash(spec) if idempotency_key else None,
+                priority=priority,
             )
         except Conflict as error:
             raise IdempotencyKeyReused(str(error)) from error

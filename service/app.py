@@ -11,9 +11,13 @@ from pareconv.search.executors.child import Child
 from pareconv.service.body_limit import BodyLimit
 from pareconv.service.dashboard import Dashboard
 from pareconv.service.errors import answer_errors
+from pareconv.service.event_stream import EventStreams
+from pareconv.service.fronts import Fronts
 from pareconv.service.intake import Intake
+from pareconv.service.metrics import Latencies
 from pareconv.service.openapi import TAGS, describe
 from pareconv.service.problems import documented
+from pareconv.service.requests import Requests
 from pareconv.service.routes import (
     catalog,
     events,
@@ -63,6 +67,8 @@ def create_app(settings: ServiceSettings | None = None, *, runner: Runner | None
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(BodyLimit, limit_of=lambda scope: _body_limit(scope, settings))
+    app.state.latencies = Latencies()
+    app.add_middleware(Requests, latencies=app.state.latencies)  # outside of all others
     answer_errors(app)
     describe(app)
     dashboard.mount(app)
@@ -78,10 +84,13 @@ async def _lifespan(
     app.state.settings = settings
     app.state.stores = stores
     app.state.tasks = tasks
+    app.state.streams = EventStreams(stores.events)
+    app.state.fronts = Fronts()
     app.state.intake = Intake(stores, tasks, limit_bytes=settings.max_upload_bytes)
     try:
         yield
     finally:
+        app.state.streams.close()
         dashboard.close()
         tasks.close()
         stores.database.close()

@@ -78,17 +78,19 @@ class Client:
         model: Path | None = None,
         data: Path | None = None,
         idempotency_key: str | None = None,
+        priority: int = 0,
     ) -> Json:
         """Create a job; `model` and `data` are files to send along with the spec."""
+        path = f"/jobs?priority={priority}" if priority else "/jobs"
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         if model is None and data is None:
-            return self._post("/jobs", json=spec, headers=headers, timeout=_patient())
+            return self._post(path, json=spec, headers=headers, timeout=_patient())
         parts: Json = {"spec": (None, json.dumps(spec), "application/json")}
         with ExitStack() as opened:
-            for name, path in (("model", model), ("data", data)):
-                if path is not None:
-                    parts[name] = (path.name, opened.enter_context(path.open("rb")))
-            return self._post("/jobs", files=parts, headers=headers, timeout=_patient())
+            for name, file in (("model", model), ("data", data)):
+                if file is not None:
+                    parts[name] = (file.name, opened.enter_context(file.open("rb")))
+            return self._post(path, files=parts, headers=headers, timeout=_patient())
 
     def inspect(self, spec: Json) -> Json:
         """Blocks, options and reachable budgets, without a job."""
@@ -150,6 +152,15 @@ class Client:
 
     def cancel(self, job: str) -> Json:
         return self._post(_path("jobs", job, "cancel"))
+
+    def pause(self, job: str) -> Json:
+        return self._post(_path("jobs", job, "pause"))
+
+    def prioritize(self, job: str, priority: int) -> Json:
+        """Give a queued job another priority."""
+        answer = self._request("PATCH", _path("jobs", job), json={"priority": priority})
+        changed: Json = answer.json()
+        return changed
 
     def resume(self, job: str) -> Json:
         return self._post(_path("jobs", job, "resume"))

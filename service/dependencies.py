@@ -5,6 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Query, Request
 
+from pareconv.service.event_stream import EventStreams
+from pareconv.service.fronts import Fronts
 from pareconv.service.intake import Intake
 from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
@@ -29,6 +31,16 @@ async def _tasks(request: Request) -> Tasks:
 async def _intake(request: Request) -> Intake:
     intake: Intake = request.app.state.intake
     return intake
+
+
+async def _streams(request: Request) -> EventStreams:
+    streams: EventStreams = request.app.state.streams
+    return streams
+
+
+async def _fronts(request: Request) -> Fronts:
+    fronts: Fronts = request.app.state.fronts
+    return fronts
 
 
 def media_type(request: Request) -> str:
@@ -60,6 +72,8 @@ async def require_multipart(request: Request) -> None:
 InjectedSettings = Annotated[ServiceSettings, Depends(_settings)]
 InjectedStores = Annotated[Stores, Depends(_stores)]
 InjectedTasks = Annotated[Tasks, Depends(_tasks)]
+InjectedStreams = Annotated[EventStreams, Depends(_streams)]
+InjectedFronts = Annotated[Fronts, Depends(_fronts)]
 InjectedIntake = Annotated[Intake, Depends(_intake)]
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="items per page")]

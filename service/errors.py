@@ -42,7 +42,11 @@ class Busy(ServiceError):
 
 
 class NotReady(ServiceError):
-    """Something that the service rests on does not work."""
+    """Something that the service rests on does not work: what, and why."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in failures.items()))
+        self.failures = failures
 
 
 class NoSuchStudent(ServiceError):
@@ -185,4 +189,6 @@ def _detail(error: Exception, row: Row) -> str:
 def _fields(error: Exception, row: Row, detail: str) -> list[FieldError]:
     if isinstance(error, InvalidSpec):
         return [FieldError(field=error.field, message=error.message)]
+    if isinstance(error, NotReady):
+        return [FieldError(field=name, message=text) for name, text in error.failures.items()]
     return [] if row.field is None else [FieldError(field=row.field, message=detail)]

@@ -74,6 +74,7 @@ _EXAMPLE: dict[str, Any] = {
     "started_at": "2026-11-20T19:10:03Z",
     "finished_at": None,
     "error": None,
+    "priority": 0,
     "counts": {"running": 1, "complete": 7, "stopped": 0, "failed": 0},
     "teacher": {
         "accuracy": 0.981,
@@ -119,6 +120,7 @@ class JobView(BaseModel):
     )
     finished_at: datetime | None
     error: dict[str, Any] | None = Field(description="the problem that a failed job ended with")
+    priority: int = Field(description="of the jobs that wait those of the highest go first")
     counts: Counts
     teacher: TeacherView | None = Field(description="null until it is measured")
     best: Best | None = Field(description="null until a candidate is complete")
@@ -136,7 +138,7 @@ class JobView(BaseModel):
 def job_view(job: Job, stores: Stores) -> JobView:
     """The view of a job as it was read, with its candidates as they are now."""
     counts = stores.candidates.counts(job.id)
-    front = stores.candidates.front(job.id, cost=cost_of(job))
+    most_accurate = stores.candidates.best(job.id, cost=cost_of(job))
     finalists = stores.candidates.finalists(job.id)
     return JobView(
         id=job.id,
@@ -149,9 +151,10 @@ def job_view(job: Job, stores: Stores) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         error=job.error,
+        priority=job.priority,
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
-        best=_best(front, answer_of(job, finalists)),
+        best=_best(answer_of(job, finalists) or most_accurate),
         answer=answer_view(job, finalists),
         library=job.library_id,
         extension=ExtensionView.of(job),
@@ -205,8 +208,7 @@ def points_of(job: Job) -> float | None:
     return points
 
 
-def _best(front: list[Candidate], answer: Candidate | None) -> Best | None:
-    best = answer or (front[-1] if front else None)  # along it, accuracy grows with cost
+def _best(best: Candidate | None) -> Best | None:
     if best is None:
         return None
     assert best.accuracy is not None

@@ -10,6 +10,8 @@ from pareconv.service.stores import Stores
 from pareconv.storage.errors import Conflict
 from pareconv.storage.jobs import Job
 
+MAX_PRIORITY = 1000
+
 
 class StudentRequest(BaseModel):
     """A trial that is to be finished, and how, where other than the job's `finish` says."""
@@ -28,6 +30,16 @@ class StudentRequest(BaseModel):
     @classmethod
     def _distinct(cls, formats: list[Format] | None) -> list[Format] | None:
         return formats and distinct(formats)
+
+
+class PriorityRequest(BaseModel):
+    """How urgent a job is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    priority: StrictInt = Field(
+        ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="higher ones go first; 0 unless said"
+    )
 
 
 class ExtensionRequest(BaseModel):

@@ -38,6 +38,7 @@ def serve(settings: ServiceSettings) -> None:
         host=settings.host,
         port=settings.port,
         log_config=None,
+        access_log=False,  # each request logs itself, with its id
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

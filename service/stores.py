@@ -13,6 +13,7 @@ from pareconv.storage.jobs import JobStore
 from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
+from pareconv.storage.statistics import StatisticsStore
 from pareconv.storage.uploads import Kind, UploadStore
 
 
@@ -30,6 +31,7 @@ class Stores:
     uploads: dict[Kind, UploadStore]
     files: FileStore
     garbage: Garbage
+    statistics: StatisticsStore
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -48,4 +50,5 @@ class Stores:
             uploads={kind: UploadStore(database, kind) for kind in ("teacher", "dataset")},
             files=files,
             garbage=Garbage(database, files),
+            statistics=StatisticsStore(database),
         )

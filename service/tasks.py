@@ -38,6 +38,8 @@ class Runner(Protocol):
         on_event: Callable[[Result], None] | None = None,
     ) -> Result: ...
 
+    def failure(self) -> str | None: ...
+
     def close(self) -> None: ...
 
 
@@ -67,6 +69,10 @@ class Tasks:
     def check(self, kind: Kind, path: Path) -> Result:
         """What is in an uploaded file."""
         return self._call(_CHECKS[kind], {"path": str(path)})
+
+    def failure(self) -> str | None:
+        """Why no task could run now; None when one could."""
+        return self._runner.failure()
 
     def close(self) -> None:
         self._runner.close()

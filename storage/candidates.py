@@ -13,7 +13,7 @@ from pareconv.storage import transitions
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
-from pareconv.storage.fronts import FrontCost, pareto_rows
+from pareconv.storage.fronts import FrontCost, best_row, pareto_rows
 from pareconv.storage.job_states import JobStatus
 from pareconv.storage.locking import lock_job
 from pareconv.storage.tables import CandidateRow, JobRow
@@ -277,6 +277,10 @@ class CandidateStore:
         the latency it is of those that have one.
         """
         return self._read(pareto_rows(job_id, cost))
+
+    def best(self, job_id: str, *, cost: FrontCost = "flops") -> Candidate | None:
+        """The most accurate of the front; None where it is empty."""
+        return next(iter(self._read(best_row(job_id, cost))), None)
 
     def version(self, job_id: str) -> str:
         """A text that changes whenever a candidate of the job, or an artifact of one, changes."""

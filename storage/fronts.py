@@ -34,6 +34,22 @@ def pareto_rows(job_id: str, cost: FrontCost) -> Select[CandidateRow]:
     )
 
 
+def best_row(job_id: str, cost: FrontCost) -> Select[CandidateRow]:
+    """Select the last of the Pareto set alone, in one pass: the most accurate, of equal ones the
+    cheapest.
+    """
+    return (
+        select(CandidateRow)
+        .where(
+            CandidateRow.job_id == job_id,
+            CandidateRow.state == CandidateState.COMPLETE,
+            _amount(cost).is_not(None),
+        )
+        .order_by(CandidateRow.accuracy.desc(), _amount(cost), CandidateRow.number)
+        .limit(1)
+    )
+
+
 def _amount(cost: FrontCost) -> ColumnElement[Any]:
     match cost:
         case "flops":

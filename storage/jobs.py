@@ -18,7 +18,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import case, exists, func, select
 from sqlalchemy.exc import IntegrityError
 
-from pareconv.storage import leases, transitions
+from pareconv.storage import leases, times, transitions
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, NotFound
 from pareconv.storage.job_states import (
@@ -55,7 +55,9 @@ class Job(Value):
     `progress` is 0 to 1, `error` the problem it failed by, `library_id` the library that it builds
     or draws on, `extension` what its search was extended by last: so many `trials` and seconds
     (`time_limit_s`) more than its candidates had been and taken by then. `started_at` is that of
-    what it is at now, where it had succeeded before.
+    what it is at now, where it had succeeded before. Of the jobs that wait, those of the highest
+    `priority` come first. Workers had it in hand for `worked_s` seconds since it was submitted, or
+    since it was tried again or extended.
     """
 
     id: str
@@ -76,6 +78,9 @@ class Job(Value):
     library_id: str | None
     claims: int
     extension: dict[str, Any] | None
+    priority: int
+    queued_at: datetime
+    worked_s: float
 
 
 class JobStore:
@@ -91,6 +96,7 @@ class JobStore:
         name: str | None = None,
         idempotency_key: str | None = None,
         request_hash: str | None = None,
+        priority: int = 0,
     ) -> tuple[Job, bool]:
         """Queue a job; the bool tells whether it is new.
 
@@ -106,6 +112,7 @@ class JobStore:
             candidates_version=0,
             idempotency_key=idempotency_key,
             request_hash=request_hash,
+            priority=priority,
         )
         try:
             return self._insert(row), True
@@ -147,20 +154,22 @@ class JobStore:
             return [Job.from_row(row) for row in rows], following
 
     def claim(self, owner: str, lease_seconds: float) -> Job | None:
-        """Give `owner` the oldest job that waits for a worker, or None.
+        """Give `owner` the oldest of the most urgent jobs that wait for a worker, or None.
 
         A queued job starts running. One whose worker's lease has run out keeps its status, so that
         the new worker sees what had been asked of the old one.
         """
         with self._database.session() as session:
             now = self._database.now(session)
-            query = select(JobRow).where(leases.waits_for_worker(now)).order_by(JobRow.id).limit(1)
+            query = select(JobRow).where(leases.waits_for_worker(now))
+            query = query.order_by(JobRow.priority.desc(), JobRow.id).limit(1)
             row = session.scalar(query.with_for_update(skip_locked=True, key_share=True))
             if row is None:
                 return None
             if row.status is JobStatus.QUEUED:
+                times.waited(session, row, now)
                 transitions.move(row, JobStatus.RUNNING, now=now)
-            row.updated_at = now
+            row.updated_at = row.renewed_at = now
             leases.grant(row, owner, now=now, seconds=lease_seconds)
             row.claims += 1
             return Job.from_row(row)
@@ -216,6 +225,7 @@ class JobStore:
             now = self._database.now(session)
             if owner is not None:
                 _require_held(row, owner, now)
+                times.worked(session, row, now)
             if not (row.status is to and to in IDEMPOTENT):
                 transitions.move(row, to, now=now, error=error)
             return Job.from_row(row)
@@ -225,6 +235,38 @@ class JobStore:
         with self._database.session() as session:
             row = lock_job(session, id)
             transitions.cancel(row, self._database.now(session))
+            return Job.from_row(row)
+
+    def pause(self, id: str) -> Job:
+        """Pause a job: at once when no worker has it, else by asking its worker."""
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            transitions.pause(row, self._database.now(session))
+            return Job.from_row(row)
+
+    def give_in(self, id: str, *, owner: str) -> Job:
+        """End a job as its worker was asked to: paused or cancelled, whichever was asked last.
+
+        Raises Conflict when it was not asked, and as `transition` does.
+        """
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            now = self._database.now(session)
+            _require_held(row, owner, now)
+            times.worked(session, row, now)
+            transitions.give_in(row, now)
+            return Job.from_row(row)
+
+    def prioritize(self, id: str, priority: int) -> Job:
+        """Give a queued job another priority; Conflict when it is no longer queued."""
+        with self._database.session() as session:
+            row = lock_job(session, id)
+            if row.status is not JobStatus.QUEUED:
+                raise Conflict(
+                    f"job {id} is {row.status}; only while it is queued does its priority count"
+                )
+            row.priority = priority
+            row.updated_at = self._database.now(session)
             return Job.from_row(row)
 
     def resume(self, id: str) -> Job:
@@ -272,6 +314,7 @@ class JobStore:
             row = lock_job(session, id)
             now = self._database.now(session)
             _require_held(row, owner, now)
+            times.worked(session, row, now)
             wanted = exists().where(CandidateRow.job_id == id, CandidateRow.wanted.is_not(None))
             if session.scalar(select(wanted)):
                 leases.drop(row)
@@ -295,7 +338,7 @@ class JobStore:
 
     def _insert(self, row: JobRow) -> Job:
         with self._database.session() as session:
-            row.created_at = row.updated_at = self._database.now(session)
+            row.created_at = row.updated_at = row.queued_at = self._database.now(session)
             session.add(row)
             session.flush()
             return Job.from_row(row)
@@ -306,7 +349,11 @@ class JobStore:
         with self._database.session() as session:
             row = find_and_lock(session, id)
             now = self._database.now(session)
-            yield (row if row is not None and leases.is_held(row, owner, now) else None), now
+            if row is not None and leases.is_held(row, owner, now):
+                times.worked(session, row, now)
+            else:
+                row = None
+            yield row, now
 
 
 def _require_held(row: JobRow, owner: str, now: datetime) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pareconv.storage.logs import LogFormat, LogLevel
+
 
 class Settings(BaseSettings):
     """Places of the database, the files and the paths that a job spec may name."""
@@ -47,6 +49,13 @@ class Settings(BaseSettings):
         description="whether teachers may come as .pt2 files, loading which can run code in them",
     )
 
+    log_format: LogFormat = Field(
+        default="text", description="`text` for people, `json` for programs: one object per line"
+    )
+    log_level: LogLevel = Field(
+        default="info", description="the least that is logged: debug, info, warning or error"
+    )
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'pareconv.db'}"
@@ -56,8 +65,8 @@ class Settings(BaseSettings):
         return self.artifacts_url or str(self.home / "artifacts")
 
     def environment(self) -> dict[str, str]:
-        """The variables with which another process remembers things in the same places, and
-        trusts what this one does.
+        """The variables with which another process remembers things in the same places, trusts
+        what this one does, and logs as it does.
         """
         return {
             "PARECONV_HOME": str(self.home),
@@ -66,6 +75,8 @@ class Settings(BaseSettings):
             "PARECONV_QUOTA_BYTES": "" if self.quota_bytes is None else str(self.quota_bytes),
             "PARECONV_TRUST_PROGRAMS": str(int(self.trust_programs)),
             "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
+            "PARECONV_LOG_FORMAT": self.log_format,
+            "PARECONV_LOG_LEVEL": self.log_level,
         }
 
     @contextmanager

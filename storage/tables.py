@@ -132,7 +132,11 @@ class LatencyRow(Base):
 
 class JobRow(Leased, Base):
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "status", "id"), Index(None, "library_id"))
+    __table_args__ = (
+        Index(None, "status", "id"),
+        Index(None, "status", "priority", "id"),
+        Index(None, "library_id"),
+    )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     name: Mapped[str | None]
@@ -153,12 +157,34 @@ class JobRow(Leased, Base):
     claims: Mapped[int]
     candidates_version: Mapped[int]
     extension: Mapped[Json | None]
+    priority: Mapped[int] = mapped_column(default=0)
+    queued_at: Mapped[datetime]
+    renewed_at: Mapped[datetime | None]
+    worked_s: Mapped[float] = mapped_column(default=0.0)
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
     request_hash: Mapped[str | None]
 
 
 def _of_job(*, primary_key: bool = False) -> Mapped[str]:
     return mapped_column(ID, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=primary_key)
+
+
+class JobTimeRow(Base):
+    __tablename__ = "job_times"
+
+    job_id: Mapped[str] = _of_job(primary_key=True)
+    phase: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seconds: Mapped[float]
+    times: Mapped[int]
+
+
+class WorkerRow(Base):
+    __tablename__ = "workers"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    gpus: Mapped[JsonList]
+    seen_at: Mapped[datetime]
 
 
 class EventRow(Base):
@@ -177,7 +203,11 @@ class EventRow(Base):
 
 class CandidateRow(Base):
     __tablename__ = "candidates"
-    __table_args__ = (Index(None, "job_id", "state"),)
+    __table_args__ = (
+        Index(None, "job_id", "state"),
+        Index(None, "job_id", "finalist"),
+        Index(None, "finished_at", "state"),
+    )
 
     job_id: Mapped[str] = _of_job(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

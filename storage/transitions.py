@@ -22,6 +22,8 @@ def move(row: JobRow, to: JobStatus, *, now: datetime, error: dict[str, Any] | N
     row.finished_at = now if to in TERMINAL else None
     if to is JobStatus.RUNNING:
         row.started_at = row.started_at or now
+    if to is JobStatus.QUEUED:
+        row.queued_at = now
     if to not in ACTIVE:
         leases.drop(row)
 
@@ -35,12 +37,35 @@ def cancel(row: JobRow, now: datetime) -> None:
     move(row, JobStatus.CANCELLING if row.status in ACTIVE else JobStatus.CANCELLED, now=now)
 
 
+def pause(row: JobRow, now: datetime) -> None:
+    """Pause at once when no worker has the job, else ask its worker; nothing when so already."""
+    if row.status in {JobStatus.PAUSING, JobStatus.PAUSED}:
+        return
+    to = JobStatus.PAUSING if row.status in ACTIVE else JobStatus.PAUSED
+    if to not in ALLOWED[row.status]:
+        raise Conflict(
+            f"job {row.id} is {row.status}; only a job that is queued or running can be paused"
+        )
+    move(row, to, now=now)
+
+
+def give_in(row: JobRow, now: datetime) -> None:
+    """End what its worker was asked to end; Conflict when it was not asked."""
+    asked = row.status is JobStatus.PAUSING
+    move(row, JobStatus.PAUSED if asked else JobStatus.CANCELLED, now=now)
+
+
 def resume(row: JobRow, now: datetime) -> None:
-    """Queue again; Conflict unless the job is paused, failed or cancelled."""
+    """Queue again; Conflict unless the job is paused, failed or cancelled.
+
+    Who paused it goes on with the same time; another try has its time limit anew.
+    """
     if row.status not in RESUMABLE:
         raise Conflict(
             f"job {row.id} is {row.status}; only a job that is {_listed(RESUMABLE)} can be resumed"
         )
+    if row.status is not JobStatus.PAUSED:
+        row.worked_s = 0.0
     move(row, JobStatus.QUEUED, now=now)
 
 
@@ -56,6 +81,7 @@ def again(row: JobRow, now: datetime) -> None:
     move(row, JobStatus.QUEUED, now=now)
     row.started_at = None
     row.progress = 0.0
+    row.worked_s = 0.0
 
 
 def _listed(statuses: frozenset[JobStatus]) -> str:

@@ -19,6 +19,7 @@ from pareconv.models import errors as model_errors
 from pareconv.search import errors as search_errors
 from pareconv.search.errors import TaskDied, TaskFailed, TaskTimeout
 from pareconv.storage import errors as storage_errors
+from pareconv.storage import logs
 
 MEMORY_VARIABLE = "PARECONV_TASK_MEMORY_BYTES"
 _SERVER = "pareconv.search.executors.task_server"
@@ -78,7 +79,7 @@ class Child:
         """
         with self._lock:
             deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-            self._send({"task": task, "payload": payload})
+            self._send({"task": task, "payload": payload, "about": logs.subject()})
             try:
                 while "event" in (message := self._receive(task, deadline, poll)):
                     if on_event is not None:
@@ -87,6 +88,21 @@ class Child:
                 self._kill()  # else its answer would be taken for that of the next task
                 raise
             return _outcome(message)
+
+    def failure(self) -> str | None:
+        """Why no task could run now, if so. A process that died while idle is started again."""
+        if not self._lock.acquire(blocking=False):
+            return None  # one runs
+        try:
+            is_dead = self._process is not None and self._process.poll() is not None
+            died = f"its process {self._last_words()}; another is started" if is_dead else None
+            if self._process is None:
+                self._start()
+        except OSError as error:
+            return f"its process could not be started: {error}"
+        finally:
+            self._lock.release()
+        return died
 
     def close(self) -> None:
         """Kill the process, if there is one; a call in flight gets TaskDied."""

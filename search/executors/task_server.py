@@ -17,13 +17,16 @@ from typing import Any, TextIO
 from pareconv.models.errors import ModelError
 from pareconv.search.errors import SearchError
 from pareconv.search.executors.child import MEMORY_VARIABLE
+from pareconv.storage import logs
 from pareconv.storage.errors import FilesError
+from pareconv.storage.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pareconv.search.executors.task_server")  # it is run as a script
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    settings = Settings()
+    logs.set_up(settings.log_format, settings.log_level)
     _limit_memory()
     _end_with_parent()
     answers = _claim_stdout()
@@ -32,7 +35,8 @@ def main() -> None:
 
     for line in sys.stdin:
         request = json.loads(line)
-        _answer(answers, _run(TASKS[request["task"]], request["payload"], answers))
+        with logs.about(**request["about"]):
+            _answer(answers, _run(TASKS[request["task"]], request["payload"], answers))
 
 
 def _run(

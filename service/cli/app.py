@@ -39,6 +39,8 @@ _COMMANDS = (
     ("Jobs", watching.watch),
     ("Jobs", jobs.front),
     ("Jobs", jobs.download),
+    ("Jobs", jobs.priority),
+    ("Jobs", jobs.pause),
     ("Jobs", jobs.cancel),
     ("Jobs", jobs.resume),
     ("Jobs", jobs.extend),

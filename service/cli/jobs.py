@@ -1,4 +1,4 @@
-"""The commands on jobs that exist: list, front, download, cancel, resume, extend, finish."""
+"""The commands on jobs that exist: list, front, download, pause, cancel, resume, ..."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +47,7 @@ TimeLimit = Annotated[
 TrialNumber = Annotated[
     int, typer.Argument(metavar="TRIAL", min=0, help="Its number, as `front` shows it.")
 ]
+Priority = Annotated[int, typer.Argument(metavar="N", help="Higher ones go first; 0 by default.")]
 Epochs = Annotated[
     float | None, typer.Option("--epochs", help="Of its training; default: the job's own.")
 ]
@@ -169,8 +170,28 @@ def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
         _tell(client.cancel(job), as_json=as_json)
 
 
+def pause(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
+    """Stop a job for now; `resume` goes on with it.
+
+    Example: pareconv pause 01J9ZK
+    """
+    with connect(server) as client:
+        _tell(client.pause(job), as_json=as_json)
+
+
+def priority(
+    job: JobId, priority: Priority, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False
+) -> None:
+    """Change the priority of a job that waits; below 0 after `--`.
+
+    Example: pareconv priority 01J9ZK 5
+    """
+    with connect(server) as client:
+        _tell(client.prioritize(job, priority), as_json=as_json)
+
+
 def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
-    """Go on with a failed or cancelled job.
+    """Go on with a paused, failed or cancelled job.
 
     Example: pareconv resume 01J9ZK
     """

@@ -39,8 +39,6 @@ To = Annotated[
     Path | None, typer.Option("--to", help="Folder for the downloads; default: demo in the home.")
 ]
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 def serve(
     *, host: Host = None, port: Port = None, workers: Workers = None, home: Home = None
@@ -51,18 +49,15 @@ def serve(
 
     Options override the PARECONV_... variables of the environment.
     """
-    import logging
-
     from pareconv.service import server
     from pareconv.service.settings import ServiceSettings
+    from pareconv.storage import logs
 
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "home": home}
     settings = ServiceSettings(
         **{name: value for name, value in given.items() if value is not None}
     )
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
-    # Who watches a job asks twice a second: that would hide everything else.
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    logs.set_up(settings.log_format, settings.log_level)
     address = f"http://{settings.host}:{settings.port}"
     typer.echo(f"Pareconv at {address}, its calls at {address}/docs, home {settings.home}")
     typer.echo("Ctrl-C stops it; unfinished jobs go on at the next start.")

@@ -140,6 +140,15 @@ class SpecOptions:
             "--granularity", panel=_SEARCH, metavar="block|conv", help="What one choice covers."
         ),
     ] = None
+    trial_time_limit: Annotated[
+        float | None,
+        _option(
+            "--trial-time-limit",
+            panel=_SEARCH,
+            metavar="SECONDS",
+            help="A trial that takes longer has failed.",
+        ),
+    ] = None
     distill_epochs: Annotated[
         float | None,
         _option("--distill-epochs", panel=_SEARCH, help="Epochs that a candidate is trained."),
@@ -160,6 +169,10 @@ class SpecOptions:
             metavar="A,B",
             help="Of pt2, onnx, onnx-int8, safetensors, report.",
         ),
+    ] = None
+    time_limit: Annotated[
+        float | None,
+        Option("--time-limit", metavar="SECONDS", help="A job that takes longer has failed."),
     ] = None
     name: Annotated[str | None, Option("--name", help="A label for people.")] = None
     seed: Annotated[int | None, Option("--seed", help="Of every random choice.")] = None
@@ -240,6 +253,8 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("trials", "search.trials", _same),
     ("operators", "search.operators", _names_or_auto),
     ("granularity", "search.granularity", _same),
+    ("trial_time_limit", "search.trial_time_limit_s", _same),
+    ("time_limit", "time_limit_s", _same),
     ("distill_epochs", "distill.epochs", _same),
     ("finish_epochs", "finish.epochs", _same),
     ("finalists", "finish.finalists", _same),

@@ -1,5 +1,6 @@
 """Submitting: from the options of a command to a job, or to an inspection without one."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from pareconv.service.cli.spec_options import SpecOptions, with_spec_options
 from pareconv.service.cli.watching import follow
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it.")]
+Priority = Annotated[
+    int, typer.Option("--priority", help="Of the jobs that wait those of the highest go first.")
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
@@ -25,6 +29,7 @@ Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it en
 def submit(
     options: SpecOptions,
     *,
+    priority: Priority = 0,
     watch: Watch = False,
     server: Server = SAME_AS_GLOBAL,
     as_json: AsJson = False,
@@ -34,7 +39,8 @@ def submit(
     Example: pareconv submit --teacher cifar_resnet8 --data digits --budget-flops 50% --watch
     """
     with connect(server) as client:
-        job = send(client, options.to_spec(), client.submit)
+        submit = partial(client.submit, priority=priority)
+        job = send(client, options.to_spec(), submit)
         if as_json:
             (write_json_line if watch else write_json)(job)
         elif watch:

@@ -1,14 +1,14 @@
 """Route of a job's events: a page, or a stream."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
-from pareconv.service.dependencies import InjectedStores, Limit
-from pareconv.service.event_stream import read, stream
+from pareconv.service.dependencies import InjectedStores, InjectedStreams, Limit
 from pareconv.service.event_view import EventPage, EventView
 from pareconv.service.problems import documented
+from pareconv.storage.jobs import TERMINAL
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
@@ -26,6 +26,21 @@ LastEventId = Annotated[
         description="where a stream goes on; stronger than `after`",
     ),
 ]
+
+
+class Wanted(NamedTuple):
+    """From where on, and whether as a stream."""
+
+    after: int
+    is_stream: bool
+
+
+async def _wanted(request: Request, after: After = 0, last_event_id: LastEventId = None) -> Wanted:
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return Wanted(after, is_stream=False)
+    return Wanted(after if last_event_id is None else last_event_id, is_stream=True)
+
+
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -46,28 +61,25 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     responses=documented(404) | _STREAM,
 )
 def list_events(
-    request: Request,
     job_id: str,
     stores: InjectedStores,
-    after: After = 0,
+    streams: InjectedStreams,
+    wanted: Annotated[Wanted, Depends(_wanted)],
     limit: Limit = 100,
-    last_event_id: LastEventId = None,
 ) -> EventPage | Response:
     """A page as JSON, or, with `Accept: text/event-stream`, a stream until the job has ended.
 
     In the stream each event's id is its `seq`; a client that comes back with it as
     `Last-Event-ID` misses none. 204 tells it not to come back.
     """
-    stores.jobs.get(job_id)
-    if "text/event-stream" in request.headers.get("accept", ""):
-        return _streamed(stores, job_id, after if last_event_id is None else last_event_id)
+    job = stores.jobs.get(job_id)
+    after = wanted.after
+    if wanted.is_stream:
+        # In this order: an event written before the job ended is seen by the read after it.
+        if job.status in TERMINAL and not stores.events.page(job_id, after, 1):
+            return Response(status_code=204)
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return EventSourceResponse(streams.follow(job_id, after), headers=headers)
     found = stores.events.page(job_id, after, limit + 1)
     items = [EventView.of(each) for each in found[:limit]]
     return EventPage(items=items, next=items[-1].seq if len(found) > limit else None)
-
-
-def _streamed(stores: InjectedStores, job_id: str, after: int) -> Response:
-    if read(stores, job_id, after).is_last:
-        return Response(status_code=204)
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-    return EventSourceResponse(stream(stores, job_id, after), headers=headers)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
 
-from pareconv.service.dependencies import Cursor, InjectedStores, Limit
+from pareconv.service.dependencies import Cursor, InjectedFronts, InjectedStores, Limit
 from pareconv.service.etags import IfNoneMatch, is_current
 from pareconv.service.front_view import ParetoView, front_tag, front_view
 from pareconv.service.job_view import cost_of
@@ -31,10 +31,10 @@ Objectives = Annotated[
 def show_front(
     job_id: str,
     stores: InjectedStores,
-    response: Response,
+    fronts: InjectedFronts,
     objectives: Objectives = None,
     if_none_match: IfNoneMatch = None,
-) -> ParetoView | Response:
+) -> Response:
     """The Pareto set of the complete candidates, cheapest first; cheap to poll by its ETag."""
     job = stores.jobs.get(job_id)
     cost = cost_of(job) if objectives is None else _COSTS[objectives]
@@ -43,8 +43,10 @@ def show_front(
     headers = {"etag": etag, "cache-control": "no-cache"}
     if is_current(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return front_view(job, stores, cost=cost)
+    body = fronts.get(
+        job.id, cost, etag, lambda: front_view(job, stores, cost=cost).model_dump_json()
+    )
+    return Response(body, headers=headers, media_type="application/json")
 
 
 @router.get("/trials", summary="List every trial", responses=documented(404))

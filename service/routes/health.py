@@ -4,12 +4,14 @@ import platform
 from importlib.metadata import version
 from typing import Literal
 
-from fastapi import APIRouter
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.service.dependencies import InjectedStores
+from pareconv.service.dependencies import InjectedStores, InjectedTasks
 from pareconv.service.errors import NotReady
+from pareconv.service.metrics import Latencies, exposition
 from pareconv.service.problems import documented
 from pareconv.service.stores import Stores
 from pareconv.storage.errors import FilesUnavailable, Unavailable
@@ -25,6 +27,20 @@ class Health(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": {"status": "ok"}})
 
     status: Literal["ok"] = "ok"
+
+
+class Readiness(Health):
+    """What the server rests on works, too."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"status": "ok", "database": "ok", "files": "ok", "tasks": "ok"}
+        }
+    )
+
+    database: Literal["ok"] = "ok"
+    files: Literal["ok"] = "ok"
+    tasks: Literal["ok"] = "ok"
 
 
 class Version(BaseModel):
@@ -51,12 +67,30 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Tell whether it can work", responses=documented(503))
-def readyz(stores: InjectedStores) -> Health:
-    """Ask the database, and write a file where the artifacts go."""
-    failures = [text for text in (_database_failure(stores), _files_failure(stores)) if text]
-    if failures:
-        raise NotReady("; ".join(failures))
-    return Health()
+def readyz(stores: InjectedStores, tasks: InjectedTasks) -> Readiness:
+    """Ask the database, write a file where the artifacts go, and look whether the process that
+    checks networks and data runs. `errors` names each that fails.
+    """
+    found = {
+        "database": _database_failure(stores),
+        "files": _files_failure(stores),
+        "tasks": tasks.failure(),
+    }
+    if failures := {name: reason for name, reason in found.items() if reason is not None}:
+        raise NotReady(failures)
+    return Readiness()
+
+
+@router.get(
+    "/metrics",
+    summary="Tell Prometheus how things stand",
+    response_class=PlainTextResponse,
+    responses=documented(503) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(request: Request, stores: InjectedStores) -> Response:
+    """Jobs, trials, times and workers of the whole database, and the latencies of this process."""
+    latencies: Latencies = request.app.state.latencies
+    return Response(exposition(stores.statistics, latencies), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/version", summary="Tell the versions")
@@ -68,7 +102,7 @@ def _database_failure(stores: Stores) -> str | None:
     try:
         stores.database.check()
     except Unavailable as error:
-        return f"database: {error}; check PARECONV_DATABASE_URL and that it runs"
+        return f"{error}; check PARECONV_DATABASE_URL and that it runs"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Routes of jobs: submit, look, cancel, resume, extend, delete."""
+"""Routes of jobs: submit, look, prioritize, pause, cancel, resume, extend, delete."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from pareconv.service.dependencies import (
     require_json,
 )
 from pareconv.service.job_view import JobView, job_view
-from pareconv.service.more import ExtensionRequest, extend
+from pareconv.service.more import MAX_PRIORITY, ExtensionRequest, PriorityRequest, extend
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.submission import InjectedSubmission
@@ -54,6 +54,15 @@ _BODY = {
     },
 }
 AskedExtension = Annotated[ExtensionRequest, Body(examples=[{"trials": 40}])]
+Priority = Annotated[
+    int,
+    Query(
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="of the jobs that wait those of the highest go first, the oldest of them",
+    ),
+]
+AskedPriority = Annotated[PriorityRequest, Body(examples=[{"priority": 5}])]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -62,6 +71,12 @@ IdempotencyKey = Annotated[
         description="the same key with the same request gives the first job again",
     ),
 ]
+
+
+async def _admission(
+    stores: InjectedStores, tasks: InjectedTasks, intake: InjectedIntake
+) -> Admission:
+    return Admission(stores, tasks, intake)
 
 
 @router.post(
@@ -73,18 +88,18 @@ IdempotencyKey = Annotated[
 )
 def create_job(
     submission: InjectedSubmission,
+    admission: Annotated[Admission, Depends(_admission)],
     stores: InjectedStores,
-    tasks: InjectedTasks,
-    intake: InjectedIntake,
     response: Response,
     idempotency_key: IdempotencyKey = None,
+    priority: Priority = 0,
 ) -> JobView:
     """Check a spec against its teacher and data, then queue the job.
 
     Send the spec as JSON, or as multipart with the parts `spec`, `model` and `data`: a model and
     a budget in one call. A refused request leaves nothing behind.
     """
-    job = Admission(stores, tasks, intake).admit(submission, idempotency_key)
+    job = admission.admit(submission, idempotency_key, priority=priority)
     response.headers["location"] = f"/jobs/{job.id}"
     return job_view(job, stores)
 
@@ -105,6 +120,27 @@ def show_job(job_id: str, stores: InjectedStores) -> JobView:
     return job_view(stores.jobs.get(job_id), stores)
 
 
+@router.patch(
+    "/{job_id}",
+    summary="Change a job's priority",
+    dependencies=[Depends(require_json)],
+    responses=documented(400, 404, 409, 413, 415),
+)
+def prioritize_job(job_id: str, asked: AskedPriority, stores: InjectedStores) -> JobView:
+    """While it is queued; it keeps its place among those of the same priority."""
+    return job_view(stores.jobs.prioritize(job_id, asked.priority), stores)
+
+
+@router.post("/{job_id}/pause", summary="Pause a job", responses=documented(404, 409))
+def pause_job(job_id: str, stores: InjectedStores) -> JobView:
+    """A waiting job is paused at once, a running one as soon as its worker sees it, within seconds.
+
+    Stages and trials that are done stay done; the trial that runs is stopped, and its plan tried
+    again after `/resume`. Asking again changes nothing.
+    """
+    return job_view(stores.jobs.pause(job_id), stores)
+
+
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=documented(404, 409))
 def cancel_job(job_id: str, stores: InjectedStores) -> JobView:
     """A waiting job is cancelled at once, a running one as soon as its worker sees it.
@@ -116,7 +152,7 @@ def cancel_job(job_id: str, stores: InjectedStores) -> JobView:
 
 @router.post("/{job_id}/resume", summary="Resume a job", responses=documented(404, 409))
 def resume_job(job_id: str, stores: InjectedStores) -> JobView:
-    """Queue a failed or cancelled job again; it goes on where it stopped."""
+    """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
     job = stores.jobs.resume(job_id)
     stores.events.append(job.id, "queued", "resumed; waits for a worker")
     return job_view(job, stores)

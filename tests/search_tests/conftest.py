@@ -148,6 +148,7 @@ class Scripted:
         self.table = table
         self.built = []
         self.tried = []
+        self.limits = {}
         self.finished, self.reported, self.refused = [], [], []
         self.on_trial = self.on_finish = self.on_report = self.on_profile = self.on_library = (
             lambda *_: None
@@ -155,6 +156,7 @@ class Scripted:
         self.measured = lambda _: {}
 
     def call(self, task, payload, *, timeout_seconds=None, on_event=None, poll=None):
+        self.limits[task] = timeout_seconds
         poll()
         return getattr(self, task)(payload, on_event, poll)
 

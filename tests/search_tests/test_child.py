@@ -19,6 +19,7 @@ from pareconv.search.errors import (
     TaskTimeout,
 )
 from pareconv.search.executors.child import Child
+from pareconv.storage import logs
 from pareconv.storage.errors import QuotaReached
 
 DIGITS = {
@@ -168,6 +169,49 @@ def test_a_process_that_died_while_idle_is_replaced(child):
     process.kill()
     wait_until_gone(process)
     assert server_of(child) != process
+
+
+def test_a_process_that_died_while_idle_is_told_once_and_replaced(child):
+    process = server_of(child)
+    assert child.failure() is None
+    process.kill()
+    wait_until_gone(process)
+    assert "another is started" in child.failure()
+    assert child.failure() is None
+    assert child.call("catalog", {})["operators"]
+
+
+def test_while_a_task_runs_its_process_is_well(child):
+    found = []
+    with pytest.raises(Interruption):
+        child.call("profile", ENDLESS, poll=lambda: tell(child, found))
+    assert found == [None]
+
+
+def tell(child, found):
+    found.append(child.failure())
+    raise Interruption
+
+
+def test_a_process_that_cannot_be_started_is_told(environment, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with Child(environment=environment) as child:
+        assert "No such file" in child.failure()
+
+
+def test_what_a_task_logs_says_what_it_is_about(environment, capfd):
+    """Digits of 1024 pixels a side are 5.6 GB."""
+    large = DIGITS | {"dataset": {"source": "digits", "image_size": 1024}}
+    variables = environment | {"PARECONV_LOG_FORMAT": "json"}
+    with (
+        Child(memory_bytes=4 << 30, environment=variables) as child,
+        logs.about(job="j1", request_id="r1"),
+        pytest.raises(OutOfMemory),
+    ):
+        child.call("inspect", {"spec": large})
+    (line,) = [json.loads(each) for each in capfd.readouterr().err.splitlines()]
+    assert (line["message"], line["job"], line["request_id"]) == ("task failed", "j1", "r1")
+    assert "Traceback" in line["exception"]
 
 
 def test_a_task_past_its_time_limit_is_killed(child):

@@ -2,10 +2,13 @@
 
 import threading
 import time
+import types
 
 import pytest
 from sqlalchemy import update
 
+from pareconv.search import claim
+from pareconv.search.claim import PauseAsked
 from pareconv.search.errors import Diverged
 from pareconv.storage.candidates import CandidateState
 from pareconv.storage.job_states import JobStatus
@@ -63,6 +66,84 @@ def test_a_cancelled_job_ends_within_seconds_and_goes_on_when_resumed(home):
     assert len(set(home.plans())) == len(home.plans()) == 6
     assert resumed.tried[0] == home.candidates[2].plan
     assert len(home.candidates) == 7
+
+
+def test_a_paused_job_ends_within_seconds_and_loses_nothing(home, new_home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 3:
+            endless(plan, poll)
+
+    worker, executor = home.worker(on_trial=on_trial)
+    with Background(worker.work_once):
+        until(lambda: len(executor.tried) == 3)
+        home.stores.jobs.pause(home.id)
+        until(lambda: home.job.status is JobStatus.PAUSED, seconds=5)
+    assert home.events[-1].type == "paused"
+    before = home.candidates
+    assert "paused" in before[2].reason
+    assert home.worker()[0].work_once() is False  # nobody takes it until it is resumed
+    home.stores.jobs.resume(home.id)
+    other, resumed = home.worker()
+    assert other.work_once() is True
+    assert home.job.status is JobStatus.SUCCEEDED
+    kept = [(each.plan, each.created_at, each.accuracy) for each in home.candidates[:2]]
+    assert kept == [(each.plan, each.created_at, each.accuracy) for each in before[:2]]
+    assert resumed.built == []
+    assert home.candidates[3].retry_of == 2
+    undisturbed = new_home()
+    undisturbed.submit()
+    undisturbed.worker()[0].work_once()
+    assert home.plans() == undisturbed.plans()
+
+
+def test_a_job_that_is_paused_and_then_cancelled_is_cancelled(home):
+    home.submit()
+
+    def on_trial(plan, poll):
+        home.stores.jobs.pause(home.id)
+        with pytest.raises(PauseAsked) as asked:
+            endless(plan, poll)
+        home.stores.jobs.cancel(home.id)
+        raise asked.value
+
+    worker, _ = home.worker(on_trial=on_trial)
+    worker.work_once()
+    assert home.job.status is JobStatus.CANCELLED
+
+
+def test_a_job_past_its_time_limit_fails_and_goes_on_with_as_much_again(home, monkeypatch):
+    home.submit(time_limit_s=1000)
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 2:
+            later = types.SimpleNamespace(monotonic=lambda: time.monotonic() + 1001)
+            monkeypatch.setattr(claim, "time", later)
+            endless(plan, poll)
+
+    worker, executor = home.worker(on_trial=on_trial)
+    worker.work_once()
+    monkeypatch.setattr(claim, "time", time)
+    assert home.job.status is JobStatus.FAILED
+    assert "longer than its time_limit_s of 1000 s" in home.job.error["detail"]
+    assert home.job.error["type"] == "/problems/job-failed"
+    assert [each.state for each in home.candidates[:2]] == ["complete", "failed"]
+    home.stores.jobs.resume(home.id)
+    other, _ = home.worker()
+    other.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    assert home.candidates[2].retry_of == 1
+
+
+def test_the_time_that_a_job_was_in_hand_before_counts(home):
+    home.submit(time_limit_s=1000)
+    with home.stores.database.session() as session:
+        session.execute(update(JobRow).values(worked_s=1001))
+    worker, executor = home.worker()
+    worker.work_once()
+    assert home.job.status is JobStatus.FAILED
+    assert executor.limits == {}  # nothing was begun
 
 
 def test_a_job_cancelled_in_its_profile_stage_completes_no_candidate(home):

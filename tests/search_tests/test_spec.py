@@ -192,6 +192,8 @@ BOUNDS = [
     ("dataset.validation_fraction", [0.0, 0.0009, 0.51, 1], [0.001, 0.5, "auto"]),
     ("search.trials", [0, -3, 100_001], [1, 100_000]),
     ("search.time_limit_s", [0, -1], [0.5, None]),
+    ("search.trial_time_limit_s", [0, -1, float("inf")], [0.5, None]),
+    ("time_limit_s", [0, -1, float("inf")], [0.5, None]),
     ("search.repeats", [-1, 11], [0, 10]),
     ("search.patience", [0, -1], [1, None]),
     ("library.rungs", [-1, 11], [0, 10]),

@@ -5,7 +5,14 @@ import pytest
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search import worker as worker_module
-from pareconv.search.errors import Diverged, InvalidSpec, JobFailed, OutOfMemory, TaskDied
+from pareconv.search.errors import (
+    Diverged,
+    InvalidSpec,
+    JobFailed,
+    OutOfMemory,
+    TaskDied,
+    TaskTimeout,
+)
 from pareconv.storage.candidates import CandidateState
 from pareconv.storage.errors import QuotaReached, Unavailable
 from pareconv.storage.job_states import JobStatus, Stage
@@ -143,6 +150,24 @@ def test_a_candidate_that_fails_has_its_reason_and_the_job_goes_on(error, home):
     (event,) = [event for event in home.events if event.type == "trial_failed"]
     assert str(error) in event.message
     assert event.data == {"trial": 1}
+
+
+def test_a_trial_past_its_time_limit_has_failed_and_says_so(home):
+    home.submit(search={"trials": 6, "repeats": 0, "trial_time_limit_s": 20})
+
+    def on_trial(plan, poll):
+        if len(executor.tried) == 2:
+            raise TaskTimeout("evaluate ran past its time limit and was stopped")
+
+    worker, executor = home.worker(on_trial=on_trial)
+    worker.work_once()
+    assert home.job.status is JobStatus.SUCCEEDED
+    failed = home.candidates[1]
+    assert failed.state is CandidateState.FAILED
+    assert "longer than search.trial_time_limit_s of 20 s" in failed.reason
+    assert executor.tried.count(failed.plan) == 1
+    assert executor.limits["evaluate"] == 20
+    assert (executor.limits["profile"], executor.limits["finish"]) == (None, None)
 
 
 def test_a_plan_whose_process_died_is_tried_once_more(home):

@@ -121,6 +121,7 @@ class FakeRunner:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.failing: str | None = None
         self.answers: dict[str, Any] = {
             "inspect": INSPECTION,
             "catalog": CATALOG,
@@ -134,6 +135,9 @@ class FakeRunner:
         if isinstance(answer, Exception):
             raise answer
         return answer(payload) if callable(answer) else answer
+
+    def failure(self) -> str | None:
+        return self.failing
 
     def close(self) -> None:
         pass

@@ -2,9 +2,13 @@
 
 import json
 import threading
+import time
 
 import pytest
 
+from pareconv.service import event_stream
+from pareconv.storage.errors import Unavailable
+from pareconv.storage.events import EventStore
 from pareconv.storage.jobs import JobStatus
 
 STREAM = {"Accept": "text/event-stream"}
@@ -120,6 +124,106 @@ def test_many_listeners_leave_room_for_others(client, job, stores):
     end(stores, job)
     for each in listeners:
         each.join()
+
+
+class Following:
+    """Clients that follow a job, each in a thread; `messages` are what each has got."""
+
+    def __init__(self, client, job, count):
+        self._client, self._job = client, job
+        self.messages = [[] for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._follow, args=(each,)) for each in self.messages
+        ]
+
+    def __enter__(self):
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_):
+        for each in self._threads:
+            each.join(30)
+            assert not each.is_alive()
+
+    def wait_for(self, message):
+        while not all(message in each for each in self.messages):
+            time.sleep(0.01)
+
+    def _follow(self, messages):
+        with self._client.stream("GET", f"/jobs/{self._job}/events", headers=STREAM) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    messages.append(json.loads(line.removeprefix("data: "))["message"])
+
+
+def test_the_database_is_asked_once_for_all_who_follow(client, job, stores, monkeypatch):
+    asked = []
+
+    def counted(name):
+        method = getattr(EventStore, name)
+
+        def call(self, *given):
+            asked.append((name, given[0]))
+            return method(self, *given)
+
+        monkeypatch.setattr(EventStore, name, call)
+
+    with Following(client, job, 20) as following:
+        following.wait_for("trial 2")
+        counted("page")
+        counted("news")
+        for number in range(3, 6):
+            stores.events.append(job, "trial", f"trial {number}")
+        following.wait_for("trial 5")
+        end(stores, job)
+
+    usual = ["waits for a worker", *(f"trial {number}" for number in range(6))]
+    assert following.messages == [usual] * 20
+    assert {name for name, _ in asked} == {"news"}
+    assert all(set(given) == {job} for _, given in asked)
+
+
+def test_who_is_far_behind_what_is_remembered_misses_nothing(client, job, stores, monkeypatch):
+    monkeypatch.setattr(event_stream, "_REMEMBERED", 2)
+    monkeypatch.setattr(event_stream, "_PAGE", 3)
+    with Following(client, job, 3) as following:
+        following.wait_for("trial 2")
+        for number in range(20):
+            stores.events.append(job, "trial", f"later {number}")
+        end(stores, job)
+
+    assert [each[4:] for each in following.messages] == [[f"later {n}" for n in range(20)]] * 3
+
+
+@pytest.mark.parametrize("error", [Unavailable("no route to the database"), ZeroDivisionError()])
+def test_a_stream_outlives_a_question_that_failed(client, job, stores, monkeypatch, error):
+    monkeypatch.setattr(event_stream, "_AWAY_SECONDS", 0.01)
+    errors, news = [error], EventStore.news
+
+    def fail_once(self, *given):
+        if errors:
+            raise errors.pop()
+        return news(self, *given)
+
+    monkeypatch.setattr(EventStore, "news", fail_once)
+    with Following(client, job, 1) as following:
+        following.wait_for("trial 2")
+        stores.events.append(job, "trial", "late")
+        end(stores, job)
+
+    assert errors == []
+    assert following.messages[0][-1] == "late"
+
+
+def test_after_the_last_has_gone_nobody_asks_any_more(client, job, stores):
+    end(stores, job)
+    client.get(f"/jobs/{job}/events", headers=STREAM)
+
+    streams = client.app.state.streams
+    while not streams._asking.done():
+        time.sleep(0.01)
+    assert streams._channels == {}
 
 
 def test_a_last_event_id_that_is_none_is_refused(client, job, assert_problem):

@@ -35,7 +35,9 @@ def test_all_calls_are_there(document):
         "POST /jobs",
         "GET /jobs",
         "GET /jobs/{job_id}",
+        "PATCH /jobs/{job_id}",
         "DELETE /jobs/{job_id}",
+        "POST /jobs/{job_id}/pause",
         "POST /jobs/{job_id}/cancel",
         "POST /jobs/{job_id}/resume",
         "POST /jobs/{job_id}/extend",
@@ -68,6 +70,7 @@ def test_all_calls_are_there(document):
         "POST /inspect",
         "GET /healthz",
         "GET /readyz",
+        "GET /metrics",
         "GET /version",
     }
 

@@ -347,6 +347,7 @@ def test_the_front_is_what_brute_force_finds(database, candidates, job, levels, 
     fill(database, job, 150, levels=levels)
     expected = brute_force(candidates.all(job.id), cost)
     assert candidates.front(job.id, cost=name) == expected
+    assert candidates.best(job.id, cost=name) == expected[-1]
     assert len(expected) > 1
 
 
@@ -354,6 +355,7 @@ def test_who_has_no_latency_is_not_on_a_front_over_it(candidates, job, create):
     create(accuracy=0.9)
     assert candidates.get(job.id, 0).latency_ms is None
     assert candidates.front(job.id, cost="latency") == []
+    assert candidates.best(job.id, cost="latency") is None
 
 
 def test_the_front_of_ten_thousand_is_fast(database, candidates, job):

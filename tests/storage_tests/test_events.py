@@ -72,3 +72,39 @@ def test_an_unknown_job_has_no_events(events):
     with pytest.raises(NotFound, match="no job 'nowhere'"):
         events.append("nowhere", "tick", "lost")
     assert events.page("nowhere") == []
+
+
+def test_news_are_of_all_the_jobs_that_are_asked_for(database, events, jobs):
+    ids = [jobs.create({})[0].id for _ in range(3)]
+    written = [events.append(id, "trial", f"{number}") for number in range(2) for id in ids]
+    news = events.news({ids[0]: 0, ids[1]: written[1].seq})
+    expected = [each for each in written if each.job_id == ids[0]] + [written[4]]
+    assert news.events == sorted(expected, key=lambda each: each.seq)
+    assert news.ended == set()
+    assert [events.last(id) for id in ids] == [each.seq for each in written[3:]]
+
+
+def test_news_tell_which_jobs_have_ended_or_are_gone(events, jobs):
+    running, cancelled, deleted = (jobs.create({})[0].id for _ in range(3))
+    last = events.append(cancelled, "cancelled", "at its end")
+    jobs.cancel(cancelled)
+    jobs.delete(deleted)
+    news = events.news({running: 0, cancelled: 0, deleted: 0})
+    assert (news.events, news.ended) == ([last], {cancelled, deleted})
+    assert events.last(deleted) == 0
+
+
+def test_a_job_has_not_ended_while_there_are_more_events(events, jobs):
+    job = jobs.create({})[0].id
+    written = [events.append(job, "trial", f"{number}") for number in range(5)]
+    jobs.cancel(job)
+    first = events.news({job: 0}, limit=3)
+    assert (first.events, first.ended) == (written[:3], set())
+    rest = events.news({job: written[2].seq}, limit=3)
+    assert (rest.events, rest.ended) == (written[3:], {job})
+
+
+def test_news_of_hundreds_of_jobs_are_told_at_once(events, jobs):
+    ids = [jobs.create({})[0].id for _ in range(250)]
+    written = [events.append(id, "queued", "waits") for id in ids[::50]]
+    assert events.news(dict.fromkeys(ids, 0)).events == written

@@ -63,10 +63,13 @@ def test_an_unknown_job_is_not_found(jobs):
     for call in (
         jobs.get,
         jobs.cancel,
+        jobs.pause,
         jobs.resume,
         jobs.delete,
         lambda id: jobs.extend(id, trials=1),
         lambda id: jobs.succeed(id, owner="worker"),
+        lambda id: jobs.give_in(id, owner="worker"),
+        lambda id: jobs.prioritize(id, 1),
     ):
         with pytest.raises(NotFound, match="no job 'nowhere'"):
             call("nowhere")
@@ -443,3 +446,81 @@ def test_a_cancelled_job_does_not_succeed(jobs, job):
     jobs.cancel(job.id)
     with pytest.raises(Conflict, match="is cancelling"):
         jobs.succeed(job.id, owner="worker")
+
+
+@pytest.mark.parametrize("asked", [JobStatus.RUNNING, JobStatus.PAUSING])
+def test_a_worker_is_asked_to_pause_and_gives_in(jobs, job, asked):
+    jobs.claim("worker", LONG)
+    if asked is JobStatus.PAUSING:
+        jobs.transition(job.id, asked)
+    pausing = jobs.pause(job.id)
+    assert (pausing.status, pausing.lease_owner) == (JobStatus.PAUSING, "worker")
+    assert jobs.pause(job.id) == pausing
+    paused = jobs.give_in(job.id, owner="worker")
+    assert (paused.status, paused.lease_owner) == (JobStatus.PAUSED, None)
+    assert jobs.pause(job.id) == paused
+    assert jobs.claim("worker", LONG) is None
+
+
+def test_a_queued_job_is_paused_at_once(jobs, job):
+    assert jobs.pause(job.id).status is JobStatus.PAUSED
+
+
+@pytest.mark.parametrize("status", [JobStatus.CANCELLING, *TERMINAL])
+def test_what_is_cancelled_or_has_ended_cannot_be_paused(jobs, status):
+    job = job_that_is(status, jobs)
+    with pytest.raises(Conflict, match=f"is {status}; only a job that is queued or running"):
+        jobs.pause(job.id)
+    assert jobs.get(job.id) == job
+
+
+def test_who_was_asked_to_pause_and_then_to_cancel_cancels(jobs, job):
+    jobs.claim("worker", LONG)
+    jobs.pause(job.id)
+    jobs.cancel(job.id)
+    assert jobs.give_in(job.id, owner="worker").status is JobStatus.CANCELLED
+
+
+def test_nobody_gives_in_who_was_not_asked_or_lost_the_job(jobs, job):
+    jobs.claim("worker", LONG)
+    with pytest.raises(Conflict, match="is running"):
+        jobs.give_in(job.id, owner="worker")
+    jobs.pause(job.id)
+    with pytest.raises(Conflict, match="'other' no longer holds"):
+        jobs.give_in(job.id, owner="other")
+
+
+def test_a_pause_does_not_start_the_time_of_a_job_anew(jobs, job):
+    jobs.claim("worker", LONG)
+    jobs.renew(job.id, "worker", LONG)
+    worked = jobs.get(job.id).worked_s
+    assert worked > 0
+    jobs.pause(job.id)
+    jobs.give_in(job.id, owner="worker")
+    assert jobs.resume(job.id).worked_s >= worked
+    jobs.claim("worker", LONG)
+    jobs.transition(job.id, JobStatus.FAILED, owner="worker")
+    assert jobs.resume(job.id).worked_s == 0
+
+
+def test_the_most_urgent_job_is_claimed_first_then_the_oldest(jobs):
+    low, first, second, high = (
+        jobs.create(SPEC, priority=priority)[0].id for priority in (-1, 0, 0, 7)
+    )
+    order = [jobs.claim("worker", LONG).id for _ in range(4)]
+    assert order == [high, first, second, low]
+
+
+def test_a_queued_job_gets_another_priority(jobs):
+    first, second = (jobs.create(SPEC)[0] for _ in range(2))
+    assert first.priority == 0
+    assert jobs.prioritize(second.id, 5) == jobs.get(second.id)
+    assert jobs.claim("worker", LONG).id == second.id
+
+
+@pytest.mark.parametrize("status", set(JobStatus) - {JobStatus.QUEUED})
+def test_only_while_it_is_queued_a_job_gets_another_priority(jobs, status):
+    job = job_that_is(status, jobs)
+    with pytest.raises(Conflict, match=f"is {status}; only while it is queued"):
+        jobs.prioritize(job.id, 5)
+    assert jobs.get(job.id) == job

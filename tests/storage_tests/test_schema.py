@@ -77,6 +77,7 @@ def test_what_an_older_version_stored_is_kept(database_of_0001):
     assert differences(database, Base.metadata) == []
     job = JobStore(database).get("a")
     assert (job.spec, job.library_id, job.extension) == ({"seed": 3}, None, None)
+    assert (job.priority, job.worked_s, job.queued_at) == (0, 0, job.created_at)
     assert [event.type for event in EventStore(database).page("a")] == ["queued"]
     files = ArtifactStore(database).of_job("a")
     assert [(each.format, each.details) for each in files] == [("pt2", None)]

@@ -1,13 +1,13 @@
 """Weights that an entry of a library had before, which a running job may still draw on.
 
-Revision 0008, after 0005. Types are spelt out: a later change of the models must not change it.
+Revision 0008, after 0007. Types are spelt out: a later change of the models must not change it.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,4 +1,4 @@
-"""`cancel`, `resume`, `extend`, `finish` and `download`."""
+"""`pause`, `priority`, `cancel`, `resume`, `extend`, `finish` and `download`."""
 
 import json
 
@@ -6,6 +6,21 @@ import json
 def test_cancel_and_resume_tell_the_new_status(run, job):
     assert run("cancel", job).stdout == f"Job {job} is cancelled\n"
     assert json.loads(run("resume", job, "--json").stdout)["status"] == "queued"
+
+
+def test_pause_and_resume_tell_the_new_status(run, job):
+    assert run("pause", job).stdout == f"Job {job} is paused\n"
+    assert run("resume", job).stdout == f"Job {job} is queued\n"
+
+
+def test_a_job_that_waits_gets_another_priority(run, job, stores):
+    assert run("priority", job, 5).stdout == f"Job {job} is queued\n"
+    assert json.loads(run("priority", job, "--json", "--", -5).stdout)["priority"] == -5
+    assert run("priority", job, 1001).exit_code == 2
+    stores.jobs.claim("w", 60)
+    result = run("priority", job, 5)
+    assert result.exit_code == 1
+    assert "only while it is queued" in result.stderr
 
 
 def test_a_search_is_extended(run, finished):

@@ -28,7 +28,8 @@ def test_every_option_reaches_its_field(submit):
         "--distill-epochs 0.5 --finish-epochs 2 --finalists 1 --formats onnx,pt2 --name mine "
         "--seed 9 --device cpu --weights teacher:abc --data dataset:xyz "
         "--accuracy-drop 1.5 --budget-latency 2.5 --latency-runtime torch --latency-batch 8 "
-        "--latency-threads 2 --latency-table latency:abc"
+        "--latency-threads 2 --latency-table latency:abc "
+        "--time-limit 3600 --trial-time-limit 60"
     )
 
     spec = submitted(submit(*options.split(), "--json"))
@@ -36,6 +37,7 @@ def test_every_option_reaches_its_field(submit):
     teacher = {"architecture": "cifar_resnet8", "weights": "teacher:abc", "num_classes": 2}
     assert spec["teacher"].items() >= (teacher | {"normalize": "imagenet"}).items()
     assert spec["teacher"]["training"]["epochs"] == 3
+    assert (spec["time_limit_s"], spec["search"]["trial_time_limit_s"]) == (3600, 60)
     dataset = {"source": "dataset:xyz", "image_size": 48, "augment": "crop"}
     assert spec["dataset"].items() >= dataset.items()
     latency = {"ms": 2.5, "runtime": "torch", "batch": 8, "threads": 2, "table": "latency:abc"}
