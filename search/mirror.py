@@ -37,6 +37,7 @@ class Mirror:
         self._storage = get_storage(self._database)
         self._name = name
         self._study = self._open()
+        self._length = 0
 
     def __enter__(self) -> Self:
         return self
@@ -53,10 +54,25 @@ class Mirror:
             with suppress(KeyError):  # somebody deleted it
                 optuna.delete_study(study_name=self._name, storage=self._storage)
             self._study = self._open()
-        for candidate in candidates[len(self._study.get_trials(deepcopy=False)) :]:
+        self._length = len(self._study.get_trials(deepcopy=False))
+        self._append(candidates)
+
+    def follow(self, candidates: Sequence[Candidate]) -> None:
+        """The same after candidates ended, without looking at what is there already, which would
+        take longer the more there are. `sync` still makes good whatever somebody changed.
+        """
+        try:
+            self._append(candidates)
+        except KeyError:  # somebody deleted it
+            self.sync(candidates)
+
+    def _append(self, candidates: Sequence[Candidate]) -> None:
+        while self._length < len(candidates):
+            candidate = candidates[self._length]
             if candidate.state is CandidateState.RUNNING:
                 break
             self._study.add_trial(self._trial(candidate))
+            self._length += 1
 
     def _agrees(self, candidates: Sequence[Candidate]) -> bool:
         """Whether each trial is of the candidate of its number, known by the moment it began, and

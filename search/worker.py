@@ -11,12 +11,12 @@ import socket
 import threading
 
 import optuna
-import psutil
 
 from pareconv.models.errors import ModelError
 from pareconv.search.claim import LEASE_SECONDS, CancelAsked, Claim, LeaseLost, ShuttingDown
-from pareconv.search.errors import InvalidSpec, SearchError
-from pareconv.search.executors.child import Child
+from pareconv.search.errors import InvalidSpec, NoExecutor, SearchError
+from pareconv.search.executors.choice import chosen
+from pareconv.search.executors.settings import ExecutorSettings
 from pareconv.search.pipeline import run_job
 from pareconv.search.run import Executor, Run
 from pareconv.search.stores import Stores
@@ -144,9 +144,12 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     _end_with_parent(ending)
-    # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
-    with Child(memory_bytes=psutil.virtual_memory().total) as executor:
-        Worker(Settings(), executor, ending).run()
+    settings = Settings()
+    try:
+        with chosen(ExecutorSettings(), settings) as executor:
+            Worker(settings, executor, ending).run()
+    except NoExecutor as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":
