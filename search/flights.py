@@ -76,6 +76,11 @@ class Flights(Generic[Key]):
     def has_room(self) -> bool:
         return len(self) < self._most
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has landed, or has been reported, that waits to be heard."""
+        return self._messages.empty()
+
     def start(
         self,
         key: Key,

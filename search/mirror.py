@@ -55,24 +55,30 @@ class Mirror:
                 optuna.delete_study(study_name=self._name, storage=self._storage)
             self._study = self._open()
         self._length = len(self._study.get_trials(deepcopy=False))
-        self._append(candidates)
+        while self._append(candidates):
+            pass
 
-    def follow(self, candidates: Sequence[Candidate]) -> None:
-        """The same after candidates ended, without looking at what is there already, which would
-        take longer the more there are. `sync` still makes good whatever somebody changed.
+    def follow(self, candidates: Sequence[Candidate]) -> bool:
+        """Append one more candidate; False where none that ended is missing.
+
+        It does not look at what is there already, which would take longer the more there is:
+        `sync` makes good whatever somebody changed.
         """
         try:
-            self._append(candidates)
+            return self._append(candidates)
         except KeyError:  # somebody deleted it
             self.sync(candidates)
+            return False
 
-    def _append(self, candidates: Sequence[Candidate]) -> None:
-        while self._length < len(candidates):
-            candidate = candidates[self._length]
-            if candidate.state is CandidateState.RUNNING:
-                break
-            self._study.add_trial(self._trial(candidate))
-            self._length += 1
+    def _append(self, candidates: Sequence[Candidate]) -> bool:
+        if self._length == len(candidates):
+            return False
+        candidate = candidates[self._length]
+        if candidate.state is CandidateState.RUNNING:
+            return False
+        self._study.add_trial(self._trial(candidate))
+        self._length += 1
+        return True
 
     def _agrees(self, candidates: Sequence[Candidate]) -> bool:
         """Whether each trial is of the candidate of its number, known by the moment it began, and

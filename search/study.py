@@ -91,6 +91,9 @@ class Study:
                     self._start(following, flights)
                 if not flights:
                     break
+                # What nobody waits for is done while all wait: it may fall behind meanwhile.
+                while flights.is_quiet and self._mirror.follow(self._history.candidates):
+                    pass
                 self._keep(flights.land())
         if end is not None and end.type:
             self._run.report(end.type, end.message, level=end.level)
@@ -248,7 +251,6 @@ class Study:
             self._fail(candidate, str(error))
         else:
             self._complete(candidate, dict(measured))
-        self._mirror.follow(self._history.candidates)
         self._tell_progress()
 
     def _complete(self, candidate: Candidate, measured: dict[str, Any]) -> None:

@@ -256,7 +256,7 @@ def test_a_sampler_that_only_comes_back_to_what_was_tried_is_varied(problem_with
     problem = problem_with(limits={"flops": 1000})
     proposer = Proposer(problem, [])
     known = Plan({"a": GHOST})
-    monkeypatch.setattr(proposer, "_asked", lambda seed: known)
+    monkeypatch.setattr(proposer, "_asked", lambda _: known)
     tried = {known}
     for number in range(20):
         plan = proposer.propose(number, tried)
