@@ -23,6 +23,7 @@ from benchmarks import (
     optimality,
     prediction,
     resnet56,
+    scale,
     search,
     speed,
     what_if,
@@ -159,6 +160,21 @@ SECTIONS = (
         "The library of the same teacher with two rungs, and a trial, part by part, and how far "
         "both are from their floor: the compute that is counted, at the rate at which the "
         "teacher's own forward pass does it.",
+    ),
+    Section(
+        "How a job scales out",
+        "scale",
+        scale.throughput,
+        "Trials replaced by a task that sleeps; the coordinator, the executor with its processes, "
+        "the database and the dashboard's study as in any job. Ray with as many processes on the "
+        "same machine.",
+    ),
+    Section(
+        "What a trial costs the coordinator",
+        "scale",
+        scale.cost,
+        "Trials that take no time, one after another: from one to the next it asks the sampler, "
+        "sends a task there and back, tells the sampler, and writes to both studies.",
     ),
     Section(
         "A ResNet-56 at 2.1 times fewer FLOPs",

@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -43,6 +43,7 @@ from pareconv.storage.settings import Settings
 
 Row = dict[str, Any]
 
+_ADDRESS = "PARECONV_RAY_ADDRESS"
 _WORKERS = (1, 2, 4, 8, 16)
 _SECONDS = 5.0
 _TRIALS_EACH = 6
@@ -54,11 +55,19 @@ def main() -> None:
     parser.add_argument("--executors", nargs="+", default=("local", "ray"))
     parser.add_argument("--databases", nargs="+", default=("sqlite", "postgresql"))
     parser.add_argument("--workers", nargs="+", type=int, default=_WORKERS)
-    parser.add_argument("--before", nargs="+", type=int, default=_BEFORE)
+    parser.add_argument("--before", nargs="*", type=int, default=_BEFORE)
     parser.add_argument("--server", default="postgresql://root@127.0.0.1:5432/postgres")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     record = Record("scale", ("measured", "executor", "database", "workers", "before"))
+    is_with_ray = "ray" in arguments.executors
+    with _cluster(max(arguments.workers)) if is_with_ray else nullcontext():
+        _measure(arguments, record)
+    Console().print(throughput(record.rows))
+    Console().print(cost(record.rows))
+
+
+def _measure(arguments: argparse.Namespace, record: Record) -> None:
     for database in arguments.databases:
         for executor in arguments.executors:
             for workers in arguments.workers:
@@ -73,8 +82,6 @@ def main() -> None:
                 for row in _costs(url, missing):
                     record.add(row := {"database": database} | row)
                     print(row, flush=True)
-    Console().print(throughput(record.rows))
-    Console().print(cost(record.rows))
 
 
 def throughput(rows: Sequence[Row]) -> Table:
@@ -182,12 +189,18 @@ def _executor(name: str, workers: int, seconds: float) -> Iterator[Executor]:
         return
     from pareconv.search.executors.ray import Ray
 
-    options = (f"--num-cpus={workers}", "--num-gpus=0", "--object-store-memory=100000000")
+    settings = ExecutorSettings(executor="ray", ray_address=os.environ[_ADDRESS], slots=workers)
+    with Ray(settings, variables, tasks=standin.__name__) as ray:
+        yield ray
+
+
+@contextmanager
+def _cluster(processors: int) -> Iterator[None]:
+    """Ray on so many processors for all rows: a process knows one token."""
+    options = (f"--num-cpus={processors}", "--num-gpus=0", "--object-store-memory=100000000")
     with running_cluster(*options, path=str(Path.cwd())) as cluster:
-        os.environ |= cluster.environment
-        settings = ExecutorSettings(executor="ray", ray_address=cluster.address)
-        with Ray(settings, variables, tasks=standin.__name__) as ray:
-            yield ray
+        os.environ |= {**cluster.environment, _ADDRESS: cluster.address}
+        yield
 
 
 def _warm(executor: Executor) -> None:

@@ -27,7 +27,8 @@ def chosen(settings: ExecutorSettings, places: Settings) -> "Iterator[Executor]"
         with Ray(settings, places.environment()) as ray:
             yield ray
         return
-    environments = slot_environments(settings.count, visible_gpus())
+    slots = slot_environments(settings.count, visible_gpus())
+    environments = [places.environment() | slot for slot in slots]
     # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
     memory = psutil.virtual_memory().total
     with Local(environments, memory_bytes=memory) as local:

@@ -1,13 +1,8 @@
 """Ray as executor, on a cluster of this machine that asks for a token."""
 
 import os
-import secrets
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,60 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.ray_cluster import running_cluster
 from pareconv.search.errors import Diverged, TaskDied, TaskFailed, TaskTimeout
 from pareconv.search.executors.settings import ExecutorSettings
 
 HERE = Path(__file__).parent
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class Cluster:
-    """`ray start --head`, whose workers find the tasks of the tests."""
-
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short: sockets lie in it
-        self.address = f"127.0.0.1:{free_port()}"
-        self.environment = {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
-        }
-        arguments = ["--head", "--block", "--disable-usage-stats", "--include-dashboard=false"]
-        arguments += ["--num-cpus=2", "--num-gpus=1", "--node-ip-address=127.0.0.1"]
-        arguments += [f"--port={self.address.split(':')[1]}", f"--temp-dir={self.folder}"]
-        arguments += ["--object-store-memory=100000000"]
-        with (self.folder / "out").open("w") as out:
-            self.process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "ray"), "start", *arguments],
-                stdout=out,
-                stderr=out,
-                env=os.environ | self.environment,
-            )
-        deadline = time.monotonic() + 60
-        while "Ray runtime started" not in (self.folder / "out").read_text():
-            assert self.process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-    def stop(self):
-        members = [*psutil.Process(self.process.pid).children(recursive=True)]
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-        for each in psutil.wait_procs(members, timeout=5)[1]:
-            each.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
 def cluster():
-    cluster = Cluster()
-    yield cluster
-    cluster.stop()
+    options = ("--num-cpus=2", "--num-gpus=1", "--object-store-memory=100000000")
+    with running_cluster(*options, path=str(HERE)) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
