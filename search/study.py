@@ -74,6 +74,7 @@ class Study:
             except (CancelAsked, ShuttingDown, InvalidSpec, JobFailed) as stop:
                 for candidate in self._history.running:
                     self._fail(candidate, f"{STOPPED}{stop}")
+                self._mirror.sync(self._history.candidates)
                 raise
             self._mirror.sync(self._history.candidates)
         if not self._history.front():

@@ -103,12 +103,15 @@ class Ray:
                 if "started" in message:
                     deadline = time.monotonic() + (timeout_seconds or math.inf)
                 elif "event" not in message:
-                    return result_of(message)
+                    break
                 elif on_event is not None:
                     on_event(message["event"])
-        finally:
+        except BaseException:
+            # Only now: one that is about to end would lose its process, which is warm.
             with suppress(self._ray.exceptions.RayError):
-                self._ray.cancel(stream, force=True)  # nothing, where it has ended
+                self._ray.cancel(stream, force=True)
+            raise
+        return result_of(message)
 
     def close(self) -> None:
         """Leave the cluster, which kills what we have there."""

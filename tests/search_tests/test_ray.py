@@ -50,6 +50,12 @@ def test_a_task_answers_with_its_events_on_the_way(ray):
     assert answer["pid"] != os.getpid()
 
 
+def test_the_process_of_a_task_that_took_no_gpu_stays_warm(ray):
+    payload = {"spec": {"device": "cpu"}}
+    pids = {ray.call("echo", payload)["pid"] for _ in range(6)}
+    assert len(pids) <= 2  # as many as there are processors
+
+
 def test_tasks_have_the_environment_that_was_given_to_them(ray):
     answer = ray.call("echo", {"variables": ["PARECONV_HOME"]})
     assert answer["variables"] == {"PARECONV_HOME": "/a/home"}

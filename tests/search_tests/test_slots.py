@@ -41,6 +41,13 @@ def succeed(home, worker):
     assert home.job.status is JobStatus.SUCCEEDED
 
 
+def trials_of(home):
+    """Of the study that the dashboard shows."""
+    url = home.settings.database
+    (study,) = optuna.get_all_study_summaries(storage=url)
+    return optuna.load_study(study_name=study.study_name, storage=url).trials
+
+
 class Crowd:
     """Notes how many are inside at a time; each waits until so many are, or until nobody comes."""
 
@@ -76,10 +83,8 @@ def test_the_dashboards_study_has_every_candidate_by_its_number(home):
     home.submit(search=SPEC, finish={"finalists": 0})
     worker, executor = worker_with(home, on_trial=on_trial)
     succeed(home, worker)
-    url = home.settings.database
-    (study,) = optuna.get_all_study_summaries(storage=url)
-    trials = optuna.load_study(study_name=study.study_name, storage=url).trials
-    assert [each.values[0] for each in trials] == [each.accuracy for each in home.candidates]
+    accuracies = [each.accuracy for each in home.candidates]
+    assert [each.values[0] for each in trials_of(home)] == accuracies
     ended = [each.finished_at for each in home.candidates]
     assert ended != sorted(ended)
 
@@ -102,6 +107,7 @@ def test_a_cancelled_job_stops_all_that_is_in_flight_and_repeats_it_when_resumed
     stopped = [each for each in home.candidates if each.state is CandidateState.FAILED]
     assert len(stopped) == 3
     assert all(each.reason == "stopped: the job was cancelled" for each in stopped)
+    assert len(trials_of(home)) == len(home.candidates) == 8
     home.stores.jobs.resume(home.id)
     succeed(home, worker_with(home)[0])
     assert len(set(home.plans())) == len(home.plans()) == 12
