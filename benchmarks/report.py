@@ -26,6 +26,7 @@ from benchmarks import (
     optimality,
     prediction,
     resnet56,
+    scale,
     search,
     speed,
     what_if,
@@ -200,6 +201,21 @@ SECTIONS = (
         "pause; half of them send the `ETag` back. `jobs that wait`: the first and the last page "
         "of 1,000 jobs. `events`: 200 clients that follow one job; an answer is an event, its time "
         "that since it was written.",
+    ),
+    Section(
+        "How a job scales out",
+        "scale",
+        scale.throughput,
+        "Trials replaced by a task that sleeps; the coordinator, the executor with its processes, "
+        "the database and the dashboard's study as in any job. Ray with as many processes on the "
+        "same machine.",
+    ),
+    Section(
+        "What a trial costs the coordinator",
+        "scale",
+        scale.cost,
+        "Trials that take no time, one after another: from one to the next it asks the sampler, "
+        "sends a task there and back, tells the sampler, and writes to both studies.",
     ),
     Section(
         "A ResNet-56 at 2.1 times fewer FLOPs",

@@ -4,6 +4,7 @@ SearchError
 ├── InvalidSpec     a field of the job spec that cannot work: refused at submission
 ├── JobFailed       the job cannot go on; its message is what the user reads
 ├── Diverged        training produced a loss that is not finite
+├── NoExecutor      what the settings ask tasks to be run by is not there
 └── TaskFailed      a task in a child process did not end well
     ├── TaskDied    its process was killed or crashed
     ├── OutOfMemory an allocation failed in it
@@ -43,6 +44,10 @@ class Diverged(SearchError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class NoExecutor(SearchError):
+    """What the settings ask tasks to be run by is not there."""
 
 
 class TaskFailed(SearchError):

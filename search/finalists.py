@@ -1,4 +1,4 @@
-"""The finish stage: which candidates are finished, one after another, and what is kept of them."""
+"""The finish stage: which candidates are finished, in which order, and what is kept of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from pareconv.models.errors import ModelError
 from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.errors import JobFailed, SearchError, TaskDied
+from pareconv.search.flights import Flights
 from pareconv.search.reporting import filename, report
 from pareconv.search.run import Profiled, Run
 from pareconv.search.stretch import Stretch
@@ -21,6 +22,10 @@ class Finalists:
         self._profiled = profiled
         self._drop = profiled.accuracy_drop
         self._failures: dict[int, str] = {}
+        self._started: dict[int, Candidate] = {}
+        self._own: set[int] = set()  # of these, those that the job chose itself
+        self._shares: dict[int, float] = {}  # how far each that was started is
+        self._died: set[int] = set()
 
     def finish(self) -> None:
         """Finish the most accurate of the front, or those by which it is decided who is the least
@@ -29,14 +34,15 @@ class Finalists:
         JobFailed where none of the front could be finished.
         """
         self._run.advance(Stage.FINISH, 0)
-        done, failure = 0, None
-        while (candidate := self._chosen() or self._asked()) is not None:
-            if done == 0:
-                self._test_teacher()
-            self._finish(candidate, done)
-            done += 1
-            if candidate.wanted is None:
-                failure = self._failures.get(candidate.number, failure)
+        with Flights[int](self._run, self._at_once) as flights:
+            while True:
+                while flights.has_room and (candidate := self._next(flights)) is not None:
+                    self._start(candidate, flights)
+                if not flights:
+                    break
+                self._land(flights)
+        failures = [self._failures[each] for each in self._failures if each in self._own]
+        failure = failures[-1] if failures else None
         finalists = self._run.stores.candidates.finalists(self._run.job.id)
         if failure is not None and not finalists:
             raise JobFailed(f"no finalist could be finished; the last one: {failure}")
@@ -44,16 +50,29 @@ class Finalists:
             self._tell_answer(self._drop, finalists)
         self._run.advance(Stage.FINISH, 1)
 
-    def _chosen(self) -> Candidate | None:
+    @property
+    def _at_once(self) -> int | None:
+        """One by one where who comes next hangs on who was finished before, and where latencies
+        count, which others at work would falsify.
+        """
+        is_timed = self._profiled.spec.latency is not None
+        return 1 if self._drop is not None or is_timed else None
+
+    def _next(self, flights: Flights[int]) -> Candidate | None:
+        return self._chosen(flights) or self._asked(flights)
+
+    def _chosen(self, flights: Flights[int]) -> Candidate | None:
         """The next by the job's own choice."""
         if self._drop is not None:
             is_left = self._places_left() > 0
             return self._drop.next(self._front(), self._failures) if is_left else None
-        return next((each for each in self._best() if self._is_open(each)), None)
+        waiting = (each for each in self._best() if each.number not in flights)
+        return next(filter(self._is_open, waiting), None)
 
-    def _asked(self) -> Candidate | None:
+    def _asked(self, flights: Flights[int]) -> Candidate | None:
         wanted = self._run.stores.candidates.wanted(self._run.job.id)
-        return next((each for each in wanted if self._is_open(each)), None)
+        waiting = (each for each in wanted if each.number not in flights)
+        return next(filter(self._is_open, waiting), None)
 
     def _is_open(self, candidate: Candidate) -> bool:
         return not candidate.finalist and candidate.number not in self._failures
@@ -73,13 +92,12 @@ class Finalists:
         finished = len(self._run.stores.candidates.finalists(self._run.job.id)) - before
         return spec.finish.finalists - finished - len(self._failures)
 
-    def _still_to_do(self) -> int:
-        """As far as can be told."""
+    def _still_to_do(self, flights: Flights[int]) -> int:
+        """How many are yet to be started, as far as can be told."""
         if self._drop is not None:
-            own = max(0, self._places_left())
-        else:
-            own = sum(self._is_open(each) for each in self._best())
-        return max(1, own)
+            return max(0, self._places_left() - len(flights))
+        waiting = (each for each in self._best() if each.number not in flights)
+        return sum(map(self._is_open, waiting))
 
     def _test_teacher(self) -> None:
         profile = self._profiled.profile
@@ -88,21 +106,48 @@ class Finalists:
             measured = self._run.call("test_teacher", self._profiled.bench)
             self._run.update(profile=profile | {"teacher": teacher | measured})
 
-    def _finish(self, candidate: Candidate, done: int) -> None:
-        """Finish a candidate after `done` others; the most accurate of the front may teach it."""
-        total = done + self._still_to_do()
+    def _start(self, candidate: Candidate, flights: Flights[int]) -> None:
+        """Have a candidate finished; the most accurate of the front may teach it."""
+        number = candidate.number
+        if not self._started:
+            self._test_teacher()
+        self._started[number] = candidate
+        if candidate.wanted is None:
+            self._own.add(number)
 
         def on_event(event: dict[str, Any]) -> None:
-            self._run.advance(Stage.FINISH, (done + event["done"]) / total)
+            self._shares[number] = event["done"]
+            self._tell_progress(flights)
 
-        others = [_tried(other) for other in self._best() if other.number != candidate.number]
+        others = [_tried(other) for other in self._best() if other.number != number]
         payload = _tried(candidate) | {"others": others, "asked": candidate.wanted or {}}
+        self._shares[number] = 0.0
+        flights.start(number, "finish", self._profiled.bench | payload, on_event=on_event)
+
+    def _land(self, flights: Flights[int]) -> None:
+        """A process that dies may have been unlucky; one that dies twice was not."""
+        landed = flights.land()
+        candidate = self._started[landed.key]
         try:
-            result = self._call_twice(payload, on_event)
+            result = landed.result()
+        except TaskDied as error:
+            if landed.key in self._died:
+                self._fail(candidate, str(error))
+            else:
+                self._died.add(landed.key)
+                self._run.report_death("finish", error, trial=landed.key)
+                self._start(candidate, flights)
         except (SearchError, ModelError) as error:
             self._fail(candidate, str(error))
         else:
             self._keep(candidate, result)
+        if landed.key not in flights:
+            self._shares[landed.key] = 1.0
+
+    def _tell_progress(self, flights: Flights[int]) -> None:
+        waiting = self._still_to_do(flights)
+        total = len(self._shares) + waiting
+        self._run.advance(Stage.FINISH, sum(self._shares.values()) / total)
 
     def _tell_answer(self, drop: AccuracyDrop, finalists: Sequence[Candidate]) -> None:
         found = drop.answer(finalists)
@@ -112,14 +157,6 @@ class Finalists:
             level="info" if found else "warning",
             data={"trial": found and found.number, "least_accuracy": drop.least},
         )
-
-    def _call_twice(self, payload: dict[str, Any], on_event: Any) -> dict[str, Any]:
-        """A process that dies may have been unlucky; one that dies twice was not."""
-        payload = self._profiled.bench | payload
-        try:
-            return self._run.call("finish", payload, on_event)
-        except TaskDied:
-            return self._run.call("finish", payload, on_event)
 
     def _fail(self, candidate: Candidate, reason: str) -> None:
         self._failures[candidate.number] = reason

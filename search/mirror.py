@@ -37,6 +37,7 @@ class Mirror:
     def __init__(self, database_url: str, name: str, problem: Problem) -> None:
         self._problem = problem
         self._name = name
+        self._length = 0
         with _translated():
             self._database = _storage(database_url)
             self._storage = get_storage(self._database)
@@ -61,10 +62,32 @@ class Mirror:
             with suppress(KeyError):  # somebody deleted it
                 optuna.delete_study(study_name=self._name, storage=self._storage)
             self._study = self._open()
-        for candidate in candidates[len(self._study.get_trials(deepcopy=False)) :]:
-            if candidate.state is CandidateState.RUNNING:
-                break
-            self._study.add_trial(self._trial(candidate))
+        self._length = len(self._study.get_trials(deepcopy=False))
+        while self._append(candidates):
+            pass
+
+    def follow(self, candidates: Sequence[Candidate]) -> bool:
+        """Append one more candidate; False where none that ended is missing.
+
+        It does not look at what is there already, which would take longer the more there is:
+        `sync` makes good whatever somebody changed.
+        """
+        try:
+            with _translated():
+                return self._append(candidates)
+        except KeyError:  # somebody deleted it
+            self.sync(candidates)
+            return False
+
+    def _append(self, candidates: Sequence[Candidate]) -> bool:
+        if self._length == len(candidates):
+            return False
+        candidate = candidates[self._length]
+        if candidate.state is CandidateState.RUNNING:
+            return False
+        self._study.add_trial(self._trial(candidate))
+        self._length += 1
+        return True
 
     def _agrees(self, candidates: Sequence[Candidate]) -> bool:
         """Whether each trial is of the candidate of its number, known by the moment it began, and

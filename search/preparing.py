@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import operator
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import accumulate, groupby
 from typing import Any, Self
 
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.claim import LEASE_SECONDS, LeaseLost
+from pareconv.search.errors import TaskDied
+from pareconv.search.flights import Flights
 from pareconv.search.prediction import predict
 from pareconv.search.run import Profiled, Run
 from pareconv.search.solver import Solver
@@ -84,7 +88,12 @@ def prepare(run: Run, profiled: Profiled) -> Prepared | None:
     with building, run.claim.holding(building.renew):
         entries = run.stores.libraries.entries(library.id)
         if wanted := _missing(profiled, table, entries):
-            building.build(profiled, wanted)
+            try:
+                building.build(profiled, wanted)
+            except TaskDied as error:  # what it had come to by then is there
+                run.report_death("library", error)
+                entries = run.stores.libraries.entries(library.id)
+                building.build(profiled, _missing(profiled, table, entries))
             entries = run.stores.libraries.entries(library.id)
         if wanted or library.front is None:
             building.keep_front(entries)
@@ -200,21 +209,65 @@ class _Building:
         self._run.report(
             "library", f"building {len(wanted)} options of {len({w.block for w in wanted})} blocks"
         )
-        payload = {"wanted": [asdict(each) for each in wanted], "table": profiled.profile["table"]}
-        self._run.call("library", profiled.bench | payload, self._on_event)
+        with Flights[int](self._run) as flights:
+            shards = shards_of(wanted, self._run.executor.slots)
+            progress = _Progress(self._run, [len(shard) for shard in shards])
+            for number, shard in enumerate(shards):
+                payload = {
+                    "wanted": [asdict(each) for each in shard],
+                    "table": profiled.profile["table"],
+                }
+                flights.start(
+                    number,
+                    "library",
+                    profiled.bench | payload,
+                    on_event=partial(self._on_event, progress, number),
+                )
+            while flights:
+                flights.land().result()
 
     def keep_front(self, entries: Sequence[Entry]) -> None:
         """Of all that the library holds, whatever this job wants of it."""
         front = [each.to_json() for each in predict(entries, self._teacher, {})]
         self._require_ours(self._libraries.set_front(self._id, self._owner, front))
 
-    def _on_event(self, event: dict[str, Any]) -> None:
+    def _on_event(self, progress: "_Progress", shard: int, event: dict[str, Any]) -> None:
         if event["type"] == "entries":
             entries, compute = event["entries"], event["compute"]
             self._require_ours(self._libraries.put(self._id, self._owner, entries, compute))
         elif event["type"] == "progress":
-            self._run.advance(Stage.LIBRARY, event["done"])
+            progress.tell(shard, event["done"])
 
     def _require_ours(self, is_ours: bool) -> None:
         if not is_ours:
             raise LeaseLost(f"another worker may build library {self._id}")
+
+
+class _Progress:
+    """That of shards of so many options each, as one."""
+
+    def __init__(self, run: Run, sizes: Sequence[int]) -> None:
+        self._run, self._sizes = run, sizes
+        self._shares = [0.0] * len(sizes)
+
+    def tell(self, shard: int, share: float) -> None:
+        self._shares[shard] = share
+        done = sum(map(operator.mul, self._sizes, self._shares))
+        self._run.advance(Stage.LIBRARY, done / sum(self._sizes))
+
+
+def shards_of(wanted: Sequence[Wanted], count: int) -> list[list[Wanted]]:
+    """At most so many parts of whole blocks that lie side by side, with about as many options each.
+
+    A block is never parted: its options are weighed against each other.
+    """
+    blocks = [list(group) for _, group in groupby(wanted, lambda each: each.block)]
+    middles = (
+        end - len(block) / 2
+        for block, end in zip(blocks, accumulate(map(len, blocks)), strict=True)
+    )
+    placed = zip((middle * count // len(wanted) for middle in middles), blocks, strict=True)
+    return [
+        [each for _, block in group for each in block]
+        for _, group in groupby(placed, operator.itemgetter(0))
+    ]

@@ -5,16 +5,27 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pareconv.models.cost_table import Cost, CostTable, Quantity
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.search.seeds import derived
+from pareconv.search.staircase import Staircase
 
-_TRIES_PER_PLAN = 200
+# A sampler that knows much comes back to what it knows: so often it is asked, then what it says is
+# varied, so often with one block, with two, and so on.
+_TRIES_PER_PLAN = 20
+_VARIED_BLOCKS = 10
+
+# A question takes time that grows with what was observed, and with how often it was asked before:
+# of more observations than this half are forgotten, and after so many questions all of them.
+_MOST_OBSERVED = 500
+_MOST_ASKED = 1000
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,11 @@ class Proposer:
     def __init__(self, problem: Problem, first: Sequence[Plan]) -> None:
         """`first` are proposed before any other, as far as they were not tried."""
         self._problem = problem
-        self._study = optuna.create_study(directions=["maximize", "minimize"])
         self._first = first
+        self._observed: list[FrozenTrial] = []
+        self._room = _MOST_OBSERVED
+        self._expected: dict[Plan, int] = {}
+        self._renew()
 
     @property
     def limits(self) -> Mapping[Quantity, float]:
@@ -90,7 +104,7 @@ class Proposer:
         if not self._problem.has(plan):
             return
         cost = self._problem.table.cost(plan)
-        self._study.add_trial(
+        self._observed.append(
             create_trial(
                 params=self._problem.params_of(plan),
                 distributions=self._problem.distributions,
@@ -98,6 +112,29 @@ class Proposer:
                 constraints=self._problem.constraints(cost, accuracy),
             )
         )
+        if len(self._observed) > self._room:
+            self._observed = _worth_knowing(self._observed, _MOST_OBSERVED // 2)
+            self._room = max(_MOST_OBSERVED, 2 * len(self._observed))
+            self._renew()
+        else:
+            self._study.add_trial(self._observed[-1])
+
+    def expect(self, plan: Plan) -> None:
+        """A plan that is being tried: until it is expected no more, proposals keep away from it."""
+        if self._problem.has(plan):
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=self._problem.params_of(plan),
+                    distributions=self._problem.distributions,
+                )
+            )
+            self._expected[plan] = len(self._study.get_trials(deepcopy=False)) - 1
+
+    def expect_no_more(self, plan: Plan) -> None:
+        """Whatever became of the plan."""
+        if (number := self._expected.pop(plan, None)) is not None:
+            self._study.tell(number, state=TrialState.FAIL)
 
     def propose(self, number: int, tried: set[Plan]) -> Plan | None:
         """A plan within the budget that is not in `tried`; None if none was found."""
@@ -108,16 +145,65 @@ class Proposer:
         yield from self._first
         for attempt in range(_TRIES_PER_PLAN):
             seed = derived(self._problem.seed, "proposal", number, attempt)
-            plan = repaired(self._asked(seed), self._problem, random.Random(seed))
+            asked = self._asked(seed)
+            plan = repaired(asked, self._problem, random.Random(seed))
+            if plan is not None:
+                yield plan
+        chance = random.Random(derived(self._problem.seed, "variation", number))
+        for attempt in range(_TRIES_PER_PLAN * _VARIED_BLOCKS):
+            varied = self._varied(asked, 1 + attempt // _TRIES_PER_PLAN, chance)
+            plan = repaired(varied, self._problem, chance)
             if plan is not None:
                 yield plan
 
+    def _varied(self, plan: Plan, blocks: int, chance: random.Random) -> Plan:
+        """`plan` with any options in so many blocks."""
+        changes = self._problem.table.changes
+        chosen = chance.sample(list(changes), min(blocks, len(changes)))
+        return Plan({**plan, **{block: chance.choice(list(changes[block])) for block in chosen}})
+
     def _asked(self, seed: int) -> Plan:
+        if self._asked_before == _MOST_ASKED:
+            self._renew()
+        self._asked_before += 1
         self._study.sampler = _sampler(self._problem, seed)
         trial = self._study.ask(fixed_distributions=self._problem.distributions)
         # Failed trials teach no sampler anything, and unlike running ones they repel none.
         self._study.tell(trial, state=TrialState.FAIL)
         return Plan.from_json(trial.params)
+
+    def _renew(self) -> None:
+        """A study of what is known alone."""
+        self._study = optuna.create_study(directions=["maximize", "minimize"])
+        self._asked_before = 0
+        self._study.add_trials(self._observed)
+        for plan in list(self._expected):
+            self.expect(plan)
+
+
+class _Sampler(optuna.samplers.TPESampler):
+    """Knows the space, which TPE would find anew in every question, by looking at all trials."""
+
+    def __init__(self, space: Mapping[str, BaseDistribution], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._space = {name: space[name] for name in sorted(space) if not space[name].single()}
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._space
+
+
+def _worth_knowing(observed: Sequence[FrozenTrial], most: int) -> list[FrozenTrial]:
+    """The front, and of the others the newest, up to `most` in all; in the same order."""
+    front: Staircase[int] = Staircase()
+    for place, trial in enumerate(observed):
+        accuracy, cost = trial.values
+        front.put(cost, accuracy, place)
+    kept = set(front.items())
+    newest = (place for place in reversed(range(len(observed))) if place not in kept)
+    kept |= set(islice(newest, max(0, most - len(kept))))
+    return [observed[place] for place in sorted(kept)]
 
 
 def _sampler(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
@@ -125,7 +211,8 @@ def _sampler(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
+        return _Sampler(
+            problem.distributions,
             multivariate=True,
             constant_liar=True,
             n_startup_trials=min(10, max(4, problem.trials // 4)),

@@ -161,4 +161,10 @@ def device_of(spec: JobSpec) -> str:
         return "cuda" if available else "cpu"
     if device.startswith("cuda") and not available:
         raise InvalidSpec("device", f'{device}: no CUDA device is there; use "cpu" or "auto"')
+    if ":" in device and int(device.split(":")[1]) >= (count := torch.cuda.device_count()):
+        raise InvalidSpec(
+            "device",
+            f"{device}: a task sees {count} CUDA devices, counted from 0; "
+            'use "cuda", or a worker with one slot, which sees all of them',
+        )
     return device

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from pareconv.models.cost_table import quantity_of
 from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.claim import Claim, LeaseLost
+from pareconv.search.errors import TaskDied
 from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
 from pareconv.storage.events import Level
@@ -23,7 +24,13 @@ SPANS = {
 
 
 class Executor(Protocol):
-    """Where tasks run: in a killable child process, or in this one."""
+    """Where tasks run: in killable processes, of this machine or of others, or in this one.
+
+    It takes calls from several threads, and serves as many of them at a time as it has slots.
+    """
+
+    @property
+    def slots(self) -> int: ...
 
     def call(
         self,
@@ -50,23 +57,35 @@ class Run:
         task: str,
         payload: Mapping[str, Any],
         on_event: Callable[[dict[str, Any]], None] | None = None,
-        *,
-        timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
-        """Run a task, giving it up as soon as the claim says so, or past its time limit."""
-        self.claim.check()
-        return self.executor.call(
-            task,
-            payload,
-            timeout_seconds=timeout_seconds,
-            on_event=on_event,
-            poll=self.claim.check,
-        )
+        """Run a task, giving it up as soon as the claim says so; once more where its process
+        died, which may have been bad luck.
+        """
+        try:
+            return self._call(task, payload, on_event)
+        except TaskDied as error:
+            self.report_death(task, error)
+            return self._call(task, payload, on_event)
+
+    def report_death(self, task: str, error: TaskDied, **data: Any) -> None:
+        """Record that the first attempt at a task ended so, and that there is a second one."""
+        message = f"{error}; it is tried once more"
+        data = {"task": task, "attempt": 1} | data
+        self.report("task_died", message, level="warning", data=data)
 
     def report(
         self, type: str, message: str, *, level: Level = "info", data: dict[str, Any] | None = None
     ) -> None:
         self.stores.events.append(self.job.id, type, message, level=level, data=data)
+
+    def _call(
+        self,
+        task: str,
+        payload: Mapping[str, Any],
+        on_event: Callable[[dict[str, Any]], None] | None,
+    ) -> dict[str, Any]:
+        self.claim.check()
+        return self.executor.call(task, payload, on_event=on_event, poll=self.claim.check)
 
     def advance(self, stage: Stage, done: float) -> None:
         """Set the job's progress: `done` (0..1) of `stage`."""

@@ -5,10 +5,11 @@ stops when another that costs no more is more accurate at the same rung, beyond 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, Self
+
+from pareconv.search.staircase import Staircase
 
 RUNGS = (0.25, 0.5)  # shares of a trial's training images after which it may stop
 
@@ -28,12 +29,21 @@ class Rung:
         return cls(value["images"], value["accuracy"], value["stderr"])
 
 
-def best_rungs(rivals: Iterable[Sequence[Rung]]) -> list[Rung]:
-    """The most accurate of the rivals at each rung."""
-    return [
-        max(filter(None, reached), key=lambda rung: rung.accuracy)
-        for reached in zip_longest(*rivals)
-    ]
+class Bars:
+    """What a trial has to be compared with, whatever it costs."""
+
+    def __init__(self) -> None:
+        self._bests: list[Staircase[Rung]] = []  # of each rung
+
+    def put(self, cost: float, rungs: Sequence[Rung]) -> None:
+        """Add how a trial of that cost did, as far as it came."""
+        self._bests += [Staircase() for _ in rungs[len(self._bests) :]]
+        for best, rung in zip(self._bests, rungs, strict=False):
+            best.put(cost, rung.accuracy, rung)
+
+    def at(self, cost: float) -> list[Rung]:
+        """The most accurate at each rung of those that cost no more."""
+        return [rung for best in self._bests if (rung := best.best(cost)) is not None]
 
 
 def beaten(rungs: Sequence[Rung], bar: Sequence[Rung]) -> str | None:

@@ -1,15 +1,13 @@
 """The search stage: propose, try, remember, until enough plans were tried."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pareconv.models.cost_table import Cost, CostTable, quantity_of
+from pareconv.models.cost_table import CostTable, quantity_of
 from pareconv.models.errors import ModelError
 from pareconv.models.plan import Plan
 from pareconv.search.claim import LeaseLost, Stop
-from pareconv.search.costs import cost_of
 from pareconv.search.errors import (
     Diverged,
     InvalidSpec,
@@ -18,27 +16,20 @@ from pareconv.search.errors import (
     TaskFailed,
     TaskTimeout,
 )
+from pareconv.search.flights import Flights, Landed
+from pareconv.search.history import DIED, LEFT, MEASURED, STOPPED, History
 from pareconv.search.mirror import Mirror
 from pareconv.search.preparing import Prepared
 from pareconv.search.proposals import Problem, Proposer, uniform_plans
 from pareconv.search.run import Profiled, Run
-from pareconv.search.rungs import Rung, best_rungs
+from pareconv.search.rungs import Rung
 from pareconv.search.seeding import solver_plans, spread_plans
 from pareconv.search.stretch import Stretch
 from pareconv.storage import logs
-from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.candidates import Candidate
 from pareconv.storage.errors import FilesError
+from pareconv.storage.events import Level
 from pareconv.storage.job_states import Stage
-
-# How the reason of a candidate begins whose plan is tried again: always when its worker was
-# stopped, once when its own process died, which may have been its fault.
-STOPPED = "stopped: "
-DIED = "its process died: "
-
-_LEFT = f"{STOPPED}its worker went away"
-
-_MEASURED = (CandidateState.COMPLETE, CandidateState.STOPPED)
 
 
 def problem_of(profiled: Profiled, prepared: Prepared | None) -> Problem:
@@ -73,6 +64,7 @@ class Study:
         self._space, self._first = self._searched()
         self._proposer = Proposer(self._space, self._first)
         self._stretch = Stretch.of(profiled.spec.search, run.job.extension)
+        self._history = History(self._stretch, self._problem.objective)
         self._uncontested: set[int] = set()  # could not be evaluated again
         name = f"{run.job.name or profiled.spec.teacher.architecture} ({run.job.id})"
         self._mirror = Mirror(database_url, name, self._problem)
@@ -80,16 +72,55 @@ class Study:
     def search(self) -> None:
         """Try plans until the trials or the time are used up or the front stands still, then try
         its contested members again; JobFailed if not one worked out.
+
+        As many at a time as the executor has slots; what they result in counts as it comes.
         """
         with self._mirror:
             self._take_up()
-            while self._is_in_time() and (plan := self._next()) is not None:
-                self._try(plan)
-            while self._is_in_time() and (candidate := self._contested()) is not None:
-                self._try_again(candidate)
-            self._keep_up()
-        if not self._front():
+            try:
+                self._explore()
+                self._average()
+            except LeaseLost:
+                raise  # its candidates are another's to end
+            except (Stop, InvalidSpec, JobFailed, FilesError) as stop:
+                for candidate in self._history.running:
+                    self._fail(candidate, f"{STOPPED}{stop}")
+                self._mirror.sync(self._history.candidates)
+                raise
+            self._mirror.sync(self._history.candidates)
+        if not self._history.front():
             raise JobFailed(self._why_nothing())
+
+    def _explore(self) -> None:
+        with Flights[int](self._run) as flights:
+            while True:
+                end = None
+                while flights.has_room and self._is_in_time():
+                    following = self._next()
+                    if isinstance(following, _End):
+                        end = following
+                        break
+                    self._start(following, flights)
+                if not flights:
+                    break
+                # What nobody waits for is done while all wait: it may fall behind meanwhile.
+                while flights.is_quiet and self._mirror.follow(self._history.candidates):
+                    pass
+                self._keep(flights.land())
+        if end is not None and end.type:
+            self._run.report(end.type, end.message, level=end.level)
+
+    def _average(self) -> None:
+        with Flights[int](self._run) as flights:
+            while True:
+                while flights.has_room and self._is_in_time():
+                    candidate = self._contested(flights)
+                    if candidate is None:
+                        break
+                    self._send(candidate, flights, attempt=candidate.evaluations)
+                if not flights:
+                    break
+                self._average_in(flights.land())
 
     def _searched(self) -> tuple[Problem, list[Plan]]:
         """Among which plans the next is sought, and those that come first."""
@@ -108,21 +139,24 @@ class Study:
         """Go on after an interruption: end what ran then, learn from what is complete."""
         candidates = self._run.stores.candidates
         for candidate in candidates.running(self._run.job.id):
-            candidates.fail(self._run.job.id, candidate.number, _LEFT)
-        self._observe(self._candidates())
-        self._keep_up()
+            candidates.fail(self._run.job.id, candidate.number, LEFT)
+        for candidate in candidates.all(self._run.job.id):
+            self._history.put(candidate)
+        self._observe(self._history.candidates)
+        self._mirror.sync(self._history.candidates)
+        self._tell_progress()
 
     def _observe(self, candidates: Sequence[Candidate]) -> None:
         for candidate in candidates:
-            if candidate.state in _MEASURED and candidate.accuracy is not None:
+            if candidate.state in MEASURED and candidate.accuracy is not None:
                 self._proposer.observe(Plan.from_json(candidate.plan), candidate.accuracy)
 
-    def _tighten(self, candidates: Sequence[Candidate]) -> None:
+    def _tighten(self) -> None:
         """Where an accuracy drop is allowed, go on below the cost of whoever is known to be within.
 
         It is a problem of its own: all that was observed is seen anew.
         """
-        limit = None if self._drop is None else self._drop.limit(candidates)
+        limit = None if self._drop is None else self._drop.limit(self._history.candidates)
         if limit is None:
             return
         objective = self._problem.objective
@@ -130,7 +164,9 @@ class Study:
         if self._proposer.limits.get(objective) != limit:
             problem = replace(self._space, limits={**self._space.limits, objective: limit})
             self._proposer = Proposer(problem, self._first_within(problem))
-            self._observe(candidates)
+            self._observe(self._history.candidates)
+            for candidate in self._history.running:
+                self._proposer.expect(Plan.from_json(candidate.plan))
 
     def _first_within(self, problem: Problem) -> list[Plan]:
         """Of the plans that come first those within the budget, and then the solver's best."""
@@ -140,149 +176,145 @@ class Study:
             plans += [best.plan] if best else []
         return plans
 
-    def _keep_up(self) -> None:
-        """Bring the mirror and the job's progress up to the candidates."""
-        candidates = self._candidates()
-        self._mirror.sync(candidates)
-        ended = {Plan.from_json(each.plan) for each in candidates if each.finished_at}
-        done = len(self._stretch.new(ended, candidates)) / self._stretch.trials
-        self._run.advance(Stage.SEARCH, done)
+    def _tell_progress(self) -> None:
+        self._run.advance(Stage.SEARCH, self._history.new_ended / self._stretch.trials)
 
     def _is_in_time(self) -> bool:
-        """Counts the time that candidates took, so that an interruption does not start it anew."""
-        stretch, candidates = self._stretch, self._candidates()
-        if stretch.time_limit_s is None:
-            return True
-        again = sum(each.seconds or 0 for each in stretch.before(candidates)) - stretch.seconds
-        return again + sum(map(_seconds, stretch.since(candidates))) < stretch.time_limit_s
+        """Whether the slots have not been busy for as long as they may be."""
+        limit = self._stretch.time_limit_s
+        return limit is None or self._history.seconds / self._run.executor.slots < limit
 
-    def _next(self) -> tuple[Plan, int | None] | None:
-        """The next plan and the candidate that it repeats; None when there are enough."""
-        candidates = self._candidates()
-        if repeated := _to_repeat(candidates):
-            return Plan.from_json(repeated.plan), repeated.number
-        tried = {Plan.from_json(candidate.plan) for candidate in candidates}
-        if self._stretch.is_averaging(candidates):
-            return None  # the front was evaluated again: with other accuracies it is another
-        is_enough = len(self._stretch.new(tried, candidates)) >= self._stretch.trials
-        if is_enough or self._stands_still(candidates):
-            return None
-        self._tighten(candidates)
+    def _next(self) -> "_Choice | _End":
+        """The next plan, or why there is none: with what is in flight that may yet change."""
+        if repeated := self._history.to_repeat:
+            return _Choice(Plan.from_json(repeated.plan), repeated.number)
+        # Once the front was evaluated again it is another, with other accuracies.
+        is_enough = self._history.new_plans >= self._stretch.trials
+        if self._history.is_averaging or is_enough:
+            return _End()
+        if settled := self._settled():
+            return settled
+        self._tighten()
         # Counting plans, not candidates: an interruption must not change what comes next.
+        tried = self._history.tried
         plan = self._proposer.propose(len(tried), tried)
         if plan is None:
             within = "below what is within the accuracy drop" if self._drop else "within the budget"
             message = f"no plan {within} is left to try after {len(tried)}"
-            self._run.report("exhausted", message, level="warning")
-            return None
-        return plan, None
+            return _End("exhausted", message, "warning")
+        return _Choice(plan)
 
-    def _stands_still(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether the newest member of the front is older than the patience allows. In an extension
+    def _settled(self) -> "_End | None":
+        """Where the newest member of the front is older than the patience allows. In an extension
         it has new patience.
         """
         patience = self._profiled.spec.search.patience
-        front = self._front()
+        front = self._history.front()
         if patience is None or not front:
-            return False
+            return None
         newest = max(self._stretch.candidates - 1, *(member.number for member in front))
-        later = {Plan.from_json(each.plan) for each in candidates if each.number > newest}
-        if len(later) < patience:
-            return False
-        self._run.report("settled", f"the last {len(later)} plans moved no point of the front")
-        return True
+        later = self._history.plans_since(newest, patience)
+        if later < patience:
+            return None
+        return _End("settled", f"the last {later} plans moved no point of the front")
 
-    def _try(self, chosen: tuple[Plan, int | None]) -> None:
-        plan, repeated = chosen
+    def _start(self, chosen: "_Choice", flights: Flights[int]) -> None:
+        plan = chosen.plan
         cost = self._problem.table.cost(plan)
-        store, job = self._run.stores.candidates, self._run.job.id
-        predicted = self._prepared.solver.predict(plan) if self._prepared else None
-        rivals = self._bar(cost)
-        candidate = store.create(
-            job,
+        self._run.claim.check()
+        candidate = self._run.stores.candidates.create(
+            self._run.job.id,
             plan.to_json(),
-            predicted=predicted,
-            retry_of=repeated,
+            predicted=self._prepared.solver.predict(plan) if self._prepared else None,
+            retry_of=chosen.repeats,
             flops=cost.flops,
             adds=cost.adds,
             params=cost.params,
             latency_ms=cost.latency_ms,
         )
+        bar = self._history.bar(cost)
+        self._history.put(candidate)
+        self._proposer.expect(plan)
+        self._send(candidate, flights, bar=bar)
+
+    def _send(
+        self,
+        candidate: Candidate,
+        flights: Flights[int],
+        *,
+        bar: Sequence[Rung] = (),
+        attempt: int = 0,
+    ) -> None:
+        weights = self._prepared.weights(Plan.from_json(candidate.plan)) if self._prepared else None
+        payload = self._profiled.bench | {
+            "plan": candidate.plan,
+            "library": weights,
+            "bar": [asdict(rung) for rung in bar],
+            "attempt": attempt,
+        }
+        limit = self._profiled.spec.search.trial_time_limit_s
+        with logs.about(trial=candidate.number):
+            flights.start(candidate.number, "evaluate", payload, timeout_seconds=limit)
+
+    def _keep(self, landed: Landed[int]) -> None:
+        """Remember what became of a trial, and learn from it."""
+        candidate = self._history.candidates[landed.key]
+        self._proposer.expect_no_more(Plan.from_json(candidate.plan))
         try:
-            with logs.about(trial=candidate.number):
-                measured = self._evaluate(plan, bar=rivals)
+            measured = landed.result()
         except TaskDied as error:
             self._fail(candidate, f"{DIED}{error}")
-        except LeaseLost:
-            raise  # it is another's to end
-        except (Stop, InvalidSpec, JobFailed, FilesError) as stop:
-            self._fail(candidate, f"{STOPPED}{stop}")
-            raise
+        except TaskTimeout:
+            self._fail(candidate, self._too_slow())
         except Diverged as error:
             self._fail(candidate, str(error), error.compute)
         except (TaskFailed, ModelError) as error:
             self._fail(candidate, str(error))
         else:
-            reason = measured.pop("reason")
-            if reason is None:
-                _require_ours(store.complete(job, candidate.number, **measured))
-            else:
-                _require_ours(store.stop(job, candidate.number, reason, **measured))
-            # A stopped trial counts with what it had reached: it was beaten there.
-            self._proposer.observe(plan, measured["accuracy"])
-            self._announce(store.get(job, candidate.number))
-        self._keep_up()
+            self._complete(candidate, dict(measured))
+        self._tell_progress()
 
-    def _evaluate(
-        self, plan: Plan, *, bar: Sequence[Rung] = (), attempt: int = 0
-    ) -> dict[str, Any]:
-        payload = {
-            "plan": plan.to_json(),
-            "library": self._prepared.weights(plan) if self._prepared else None,
-            "bar": [asdict(rung) for rung in bar],
-            "attempt": attempt,
-        }
-        limit = self._profiled.spec.search.trial_time_limit_s
-        try:
-            return self._run.call("evaluate", self._profiled.bench | payload, timeout_seconds=limit)
-        except TaskTimeout as error:
-            raise TaskTimeout(
-                f"it took longer than search.trial_time_limit_s of {limit:g} s and was stopped; "
-                "raise that, or lower distill.epochs"
-            ) from error
+    def _complete(self, candidate: Candidate, measured: dict[str, Any]) -> None:
+        store, job, number = self._run.stores.candidates, self._run.job.id, candidate.number
+        reason = measured.pop("reason")
+        if reason is None:
+            _require_ours(store.complete(job, number, **measured))
+        else:
+            _require_ours(store.stop(job, number, reason, **measured))
+        # A stopped trial counts with what it had reached: it was beaten there.
+        self._proposer.observe(Plan.from_json(candidate.plan), measured["accuracy"])
+        ended = self._reread(candidate)
+        self._announce(ended)
 
-    def _bar(self, cost: Cost) -> list[Rung]:
-        """The best rungs of those tried that cost no more."""
-        most = cost.quantity(self._problem.objective)
-        return best_rungs(
-            [Rung.from_json(rung) for rung in each.rungs]
-            for each in self._candidates()
-            if each.state in _MEASURED and cost_of(each).quantity(self._problem.objective) <= most
-        )
+    def _reread(self, candidate: Candidate) -> Candidate:
+        found = self._run.stores.candidates.get(candidate.job_id, candidate.number)
+        self._history.put(found)
+        return found
 
-    def _contested(self) -> Candidate | None:
+    def _contested(self, flights: Flights[int]) -> Candidate | None:
         """The member of the front that should be evaluated again next: one that is not told from
         another by more than their noise, the one evaluated least often first.
         """
-        front = self._front()
+        front = self._history.front()
         repeats = self._profiled.spec.search.repeats
         waiting = [
             each
             for each in front
             if each.evaluations <= repeats
             and each.number not in self._uncontested
+            and each.number not in flights
             and any(other is not each and _are_within_noise(each, other) for other in front)
         ]
         return min(waiting, key=lambda each: (each.evaluations, each.number), default=None)
 
-    def _try_again(self, candidate: Candidate) -> None:
+    def _average_in(self, landed: Landed[int]) -> None:
         """Average the accuracy with that of a training in another order of the images."""
+        candidate = self._history.candidates[landed.key]
         assert candidate.accuracy is not None
         assert candidate.accuracy_stderr is not None
         done = candidate.evaluations
         try:
-            with logs.about(trial=candidate.number):
-                measured = self._evaluate(Plan.from_json(candidate.plan), attempt=done)
+            measured = landed.result()
         except (TaskDied, Diverged, TaskFailed, ModelError) as error:
             self._uncontested.add(candidate.number)
             message = f"trial {candidate.number} could not be evaluated again: {error}"
@@ -299,6 +331,7 @@ class Study:
             compute=measured["compute"],
             seconds=measured["seconds"],
         )
+        self._reread(candidate)
         self._run.report(
             "reevaluated",
             f"trial {candidate.number}: accuracy {mean:.4f} over {done + 1} evaluations",
@@ -308,6 +341,7 @@ class Study:
     def _fail(self, candidate: Candidate, reason: str, compute: float | None = None) -> None:
         store, job = self._run.stores.candidates, self._run.job.id
         _require_ours(store.fail(job, candidate.number, reason, compute=compute))
+        self._reread(candidate)
         self._run.report(
             "trial_failed",
             f"trial {candidate.number} failed: {reason}",
@@ -331,8 +365,15 @@ class Study:
             },
         )
 
+    def _too_slow(self) -> str:
+        limit = self._profiled.spec.search.trial_time_limit_s
+        return (
+            f"it took longer than search.trial_time_limit_s of {limit:g} s and was stopped; "
+            "raise that, or lower distill.epochs"
+        )
+
     def _why_nothing(self) -> str:
-        reasons = [each.reason for each in self._candidates() if each.reason]
+        reasons = self._history.reasons
         if reasons:
             return (
                 f"none of {len(reasons)} candidates could be trained; the last one: {reasons[-1]}"
@@ -341,27 +382,27 @@ class Study:
         within = f" within {limits}" if limits else ""
         return f"no plan was found{within}; raise one budget, or allow more time"
 
-    def _front(self) -> list[Candidate]:
-        cost = self._profiled.spec.search.objectives[1]
-        return self._run.stores.candidates.front(self._run.job.id, cost=cost)
 
-    def _candidates(self) -> list[Candidate]:
-        return self._run.stores.candidates.all(self._run.job.id)
+@dataclass(frozen=True)
+class _Choice:
+    """The next plan, and the number of the candidate that it repeats."""
+
+    plan: Plan
+    repeats: int | None = None
+
+
+@dataclass(frozen=True)
+class _End:
+    """That no plan comes next, and what is told of it."""
+
+    type: str = ""
+    message: str = ""
+    level: Level = "info"
 
 
 def _require_ours(is_ended_by_us: bool) -> None:
     if not is_ended_by_us:
         raise LeaseLost("another worker has the job and ended its running candidate")
-
-
-def _seconds(candidate: Candidate) -> float:
-    """What it took so far, further evaluations included; nothing where its worker went away, which
-    nobody saw.
-    """
-    if candidate.finished_at is None or candidate.reason == _LEFT:
-        return 0.0
-    lived = (candidate.finished_at - candidate.created_at).total_seconds()
-    return max(lived, candidate.seconds or 0.0)
 
 
 def _are_within_noise(one: Candidate, other: Candidate) -> bool:
@@ -372,19 +413,3 @@ def _are_within_noise(one: Candidate, other: Candidate) -> bool:
     assert other.accuracy is not None
     noise = max(one.accuracy_stderr or 0, other.accuracy_stderr or 0)
     return abs(one.accuracy - other.accuracy) <= noise
-
-
-def _to_repeat(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The first candidate that was interrupted and not repeated yet."""
-    repeated = {candidate.retry_of for candidate in candidates}
-    deaths = Counter(
-        Plan.from_json(each.plan) for each in candidates if (each.reason or "").startswith(DIED)
-    )
-    waiting = (
-        each
-        for each in candidates
-        if each.number not in repeated
-        and (each.reason or "").startswith((STOPPED, DIED))
-        and deaths[Plan.from_json(each.plan)] < 2
-    )
-    return next(waiting, None)

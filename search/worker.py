@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import optuna
-import psutil
 
 from pareconv.models.errors import ModelError
 from pareconv.search.claim import (
@@ -27,8 +26,9 @@ from pareconv.search.claim import (
     PauseAsked,
     ShuttingDown,
 )
-from pareconv.search.errors import InvalidSpec, JobFailed, SearchError
-from pareconv.search.executors.child import Child
+from pareconv.search.errors import InvalidSpec, JobFailed, NoExecutor, SearchError
+from pareconv.search.executors.choice import chosen
+from pareconv.search.executors.settings import ExecutorSettings
 from pareconv.search.pipeline import run_job
 from pareconv.search.presence import Presence
 from pareconv.search.run import Executor, Run
@@ -253,10 +253,12 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     _end_with_parent(ending)
-    # More than the machine has fails as an allocation, in the task, before the kernel kills anyone.
-    with Child(memory_bytes=psutil.virtual_memory().total) as executor:
-        worker = Worker(settings, executor, ending, heartbeat=options.heartbeat)
-        worker.run(once=options.once, idle_seconds=options.idle_exit)
+    try:
+        with chosen(ExecutorSettings(), settings) as executor:
+            worker = Worker(settings, executor, ending, heartbeat=options.heartbeat)
+            worker.run(once=options.once, idle_seconds=options.idle_exit)
+    except NoExecutor as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

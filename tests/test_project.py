@@ -13,6 +13,7 @@ import typer.main
 
 from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.search.distillation.registry import METHODS
+from pareconv.search.executors.settings import ExecutorSettings
 from pareconv.search.spec import JobSpec
 from pareconv.service.app import create_app
 from pareconv.service.cli.app import app as command_line
@@ -96,7 +97,8 @@ def test_commands_exist(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_variables_exist(document: str) -> None:
-    fields = {f"PARECONV_{name.upper()}" for name in ServiceSettings.model_fields}
+    names = ServiceSettings.model_fields | ExecutorSettings.model_fields
+    fields = {f"PARECONV_{name.upper()}" for name in names}
     sources = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in (*PACKAGES, "tests"))
     read = re.compile(r'"(PARECONV_[A-Z][A-Z_]+)"')
     known = fields | {name for path in sources for name in read.findall(path.read_text())}

@@ -15,10 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from pareconv.models import errors as model_errors
-from pareconv.search import errors as search_errors
-from pareconv.search.errors import TaskDied, TaskFailed, TaskTimeout
-from pareconv.storage import errors as storage_errors
+from pareconv.search.errors import TaskDied, TaskTimeout
+from pareconv.search.executors.outcome import TASKS_MODULE, Message, result_of
 from pareconv.storage import logs
 
 MEMORY_VARIABLE = "PARECONV_TASK_MEMORY_BYTES"
@@ -29,20 +27,26 @@ _POLL_SECONDS = 0.5
 # them in again at the next one (docs/performance.md).
 ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
-Message = dict[str, Any]
-
 
 class Child:
     """One process of `task_server`, started by `start` or the first call and then kept warm.
 
     Calls are served one at a time, from whichever thread. A process that dies, or that outlives a
     time limit and is killed, costs that one call: the next starts a fresh one. Beyond
-    `memory_bytes` of data an allocation fails inside the task.
+    `memory_bytes` of data an allocation fails inside the task. `tasks` is the module of the TASKS
+    that it can be asked for.
     """
 
+    slots = 1
+
     def __init__(
-        self, *, memory_bytes: int | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *,
+        memory_bytes: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        tasks: str = TASKS_MODULE,
     ) -> None:
+        self._tasks = tasks
         self._environment = dict(environment or {})
         if memory_bytes is not None:
             self._environment[MEMORY_VARIABLE] = str(memory_bytes)
@@ -87,7 +91,7 @@ class Child:
             except BaseException:
                 self._kill()  # else its answer would be taken for that of the next task
                 raise
-            return _outcome(message)
+            return result_of(message)
 
     def failure(self) -> str | None:
         """Why no task could run now, if so. A process that died while idle is started again."""
@@ -125,7 +129,7 @@ class Child:
     def _start(self) -> "subprocess.Popen[str]":
         self._messages = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _SERVER],
+            [sys.executable, "-P", "-m", _SERVER, self._tasks],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -181,24 +185,3 @@ def _forward(
         for line in process.stdout:
             messages.put(json.loads(line))
     messages.put(None)
-
-
-def _outcome(message: Message) -> Message:
-    if "error" in message:
-        raise _rebuilt(message["error"])
-    result: Message = message["result"]
-    return result
-
-
-def _rebuilt(error: Message) -> Exception:
-    roots = (
-        search_errors.SearchError,
-        model_errors.ModelError,
-        storage_errors.FilesError,
-        storage_errors.Unavailable,
-    )
-    for tree in (search_errors, model_errors, storage_errors):
-        known = getattr(tree, error["class"], None)
-        if isinstance(known, type) and issubclass(known, roots):
-            return known(*error["args"])
-    return TaskFailed(f"{error['class']}: {' '.join(map(str, error['args']))}")

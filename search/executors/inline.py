@@ -6,13 +6,14 @@ Nothing can be killed; `poll` is asked at every event.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pareconv.search.executors.outcome import Message
 from pareconv.search.tasks import TASKS
-
-Message = dict[str, Any]
 
 
 class Inline:
     """The same calls as `Child`, without a process."""
+
+    slots = 1
 
     def call(
         self,

@@ -141,8 +141,10 @@ def accuracy_of(plan):
 
 class Scripted:
     """An executor that answers by formula, in no time. `on_trial` may raise for a plan, or take its
-    time; `measured` may answer a trial otherwise.
+    time; `measured` may answer a trial otherwise. Of several `slots` each answers in a thread.
     """
+
+    slots = 1
 
     def __init__(self, table):
         self.table = table

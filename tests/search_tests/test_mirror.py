@@ -191,6 +191,28 @@ def test_a_candidate_that_was_evaluated_again_shows_its_mean(tried, trials_in, n
     assert [trial.values[0] for trial in trials_in()] == [0.625, 0.75]
 
 
+def test_it_follows_in_the_order_of_the_numbers(tried, trials_in, new_mirror):
+    mirror = new_mirror()
+    mirror.sync(tried(PLANS[0], 0.5))
+    assert not mirror.follow(tried(PLANS[1], None))
+    assert not mirror.follow(tried(PLANS[2], 0.75))
+    assert [trial.values[0] for trial in trials_in()] == [0.5]
+    tried.store.fail(tried.job, 1, "nan")
+    candidates = tried(PLANS[3], 0.25)
+    assert [mirror.follow(candidates) for _ in range(4)] == [True, True, True, False]
+    assert [trial.state.name for trial in trials_in()] == ["COMPLETE", "FAIL", *["COMPLETE"] * 2]
+
+
+def test_whoever_follows_makes_a_study_anew_that_somebody_deleted(
+    tried, trials_in, new_mirror, studies, name
+):
+    mirror = new_mirror()
+    mirror.sync(tried(PLANS[0], 0.5))
+    optuna.delete_study(study_name=name, storage=studies)
+    mirror.follow(tried(PLANS[1], 0.75))
+    assert [trial.values[0] for trial in trials_in()] == [0.5, 0.75]
+
+
 def test_a_study_that_somebody_deleted_is_made_anew(tried, trials_in, new_mirror, studies, name):
     mirror = new_mirror()
     mirror.sync(tried(PLANS[0], 0.5))

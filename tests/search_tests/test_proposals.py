@@ -5,6 +5,7 @@ import pytest
 
 from pareconv.models.cost_table import Cost, CostTable
 from pareconv.models.plan import KEEP, Option, Plan
+from pareconv.search import proposals
 from pareconv.search.proposals import Problem, Proposer, repaired, uniform_plans
 
 GHOST, SHIFT, SVD = Option.of("ghost"), Option.of("shift"), Option.of("svd", ratio=0.25)
@@ -231,3 +232,52 @@ def test_parameters_and_constraints_speak_of_every_block_and_budget(problem_with
         "flops": pytest.approx(760 / 700 - 1),
         "params": pytest.approx(700 / 600 - 1),
     }
+
+
+def test_proposals_keep_away_from_what_is_being_tried(problem_with):
+    """With nothing expected the sampler, asked with the same seed, says the same again."""
+    problem = problem_with(limits={"flops": 1000}, trials=14)
+    proposer = Proposer(problem, [])
+    history = search(problem, 8)
+    for plan in history:
+        proposer.observe(plan, accuracy_of(plan))
+    alone = proposer.propose(8, set())
+    for plan in every_plan(problem.table):
+        if plan.get("a", KEEP) == alone.get("a", KEEP):
+            proposer.expect(plan)
+    beside = [proposer.propose(number, set()) for number in range(8, 20)]
+    for plan in every_plan(problem.table):
+        proposer.expect_no_more(plan)
+    assert proposer.propose(8, set()) == alone
+    assert beside != [proposer.propose(number, set()) for number in range(8, 20)]
+
+
+def test_a_sampler_that_only_comes_back_to_what_was_tried_is_varied(problem_with, monkeypatch):
+    problem = problem_with(limits={"flops": 1000})
+    proposer = Proposer(problem, [])
+    known = Plan({"a": GHOST})
+    monkeypatch.setattr(proposer, "_asked", lambda _: known)
+    tried = {known}
+    for number in range(20):
+        plan = proposer.propose(number, tried)
+        assert plan not in tried
+        tried.add(plan)
+
+
+def test_a_long_history_is_forgotten_but_for_its_front_and_its_end(problem_with, monkeypatch):
+    monkeypatch.setattr(proposals, "_MOST_OBSERVED", 20)
+    problem = problem_with(limits={"flops": 1000}, trials=60)
+    proposer, plans = Proposer(problem, []), list(filter(None, every_plan(problem.table)))
+    random.Random(0).shuffle(plans)
+    for plan in plans:
+        proposer.observe(plan, accuracy_of(plan))
+        assert len(proposer._observed) <= 20
+    kept = [Plan.from_json(trial.params) for trial in proposer._observed]
+    assert kept[-1] == plans[-1]
+    costs = {plan: problem.table.cost(plan).flops for plan in plans}
+    for plan in plans:
+        rivals = (other for other in plans if costs[other] <= costs[plan] and other != plan)
+        if all(accuracy_of(other) < accuracy_of(plan) for other in rivals):
+            assert plan in kept
+    first, second = (p.propose(99, set(plans[:30])) for p in (proposer, proposer))
+    assert first == second

@@ -1,12 +1,21 @@
 import pytest
 
-from pareconv.search.rungs import Rung, beaten, best_rungs
+from pareconv.search.rungs import Bars, Rung, beaten
 
 NOISE = 0.01
 
 
 def rungs(*accuracies):
     return [Rung(100 * (n + 1), accuracy, NOISE) for n, accuracy in enumerate(accuracies)]
+
+
+def best_rungs(rivals, cost=10):
+    """Of rivals that cost that, and of one that is better and costs more."""
+    bars = Bars()
+    bars.put(cost + 1, rungs(0.99, 0.99, 0.99))
+    for rival in rivals:
+        bars.put(cost, rival)
+    return bars.at(cost)
 
 
 def test_the_best_at_each_rung_is_that_of_any_rival():
