@@ -38,6 +38,7 @@ class Worker:
 
     def __init__(self, settings: Settings, executor: Executor, ending: threading.Event) -> None:
         self._url = settings.database
+        self._max_running_per_token = settings.max_running_jobs_per_token
         self._stores = Stores.open(settings)
         self._executor = executor
         self._ending = ending
@@ -59,7 +60,9 @@ class Worker:
         Raises Unavailable when the database does not answer. A job in hand then waits for whoever
         claims it next, once its lease has run out at the latest.
         """
-        job = self._stores.jobs.claim(self.owner, LEASE_SECONDS)
+        job = self._stores.jobs.claim(
+            self.owner, LEASE_SECONDS, max_running_per_token=self._max_running_per_token
+        )
         if job is None:
             return False
         logger.info("job %s: claimed", job.id)

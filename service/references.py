@@ -25,13 +25,6 @@ def is_file_named(database: Database, sha256: str) -> bool:
         return bool(session.scalar(select(or_(*_namers(sha256)))))
 
 
-def is_uploaded(database: Database, kind: Kind, sha256: str) -> bool:
-    """Whether an upload of that kind is that file."""
-    row = TeacherRow if kind == "teacher" else DatasetRow
-    with database.session(read_only=True) as session:
-        return bool(session.scalar(select(exists().where(row.sha256 == sha256))))
-
-
 def unfinished_job_with(jobs: JobStore, kind: Kind, id: str) -> Job | None:
     """A job that still needs the upload, if there is one."""
     return next((job for job in _unfinished(jobs) if f"{kind}:{id}" in _names(job)), None)

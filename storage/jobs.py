@@ -6,6 +6,8 @@ The contract, the same on every database:
   contradicting ones, the second gets a Conflict that names what the job has become.
 - A running job belongs to the worker that claimed it, until its lease ends: by `release`, by
   running out, or with the job. Who no longer holds the lease can write nothing as its owner.
+- Somebody's `access` bounds what he sees, and what he makes is his: a job that is not seen is
+  not there. Workers see all.
 - Values returned are copies.
 """
 
@@ -15,10 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, true
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from pareconv.storage import leases, transitions
+from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, NotFound
 from pareconv.storage.job_states import (
@@ -31,7 +35,7 @@ from pareconv.storage.job_states import (
 )
 from pareconv.storage.locking import find_and_lock, lock_job
 from pareconv.storage.pages import newest_first
-from pareconv.storage.tables import CandidateRow, JobRow
+from pareconv.storage.tables import CandidateRow, JobRow, TokenRow
 from pareconv.storage.values import Value
 
 __all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Reported", "Stage"]
@@ -54,10 +58,11 @@ class Job(Value):
     `progress` is 0 to 1, `error` the problem it failed by, `library_id` the library that it builds
     or draws on, `extension` what its search was extended by last: so many `trials` and seconds
     (`time_limit_s`) more than its candidates had been and taken by then. `started_at` is that of
-    what it is at now, where it had succeeded before.
+    what it is at now, where it had succeeded before. `token_id` is whose it is.
     """
 
     id: str
+    token_id: str
     name: str | None
     status: JobStatus
     stage: Stage | None
@@ -80,8 +85,9 @@ class Job(Value):
 class JobStore:
     """The jobs of one database. A method that returns a job raises NotFound for an unknown id."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, access: Access = EVERYTHING) -> None:
         self._database = database
+        self._access = access
 
     def create(
         self,
@@ -94,9 +100,10 @@ class JobStore:
         """Queue a job; the bool tells whether it is new.
 
         The same key with the same hash gives the job of the first request, with another hash a
-        Conflict.
+        Conflict. Keys are each token's own.
         """
         row = JobRow(
+            token_id=self._access.token_id,
             name=name,
             status=JobStatus.QUEUED,
             progress=0.0,
@@ -115,7 +122,9 @@ class JobStore:
 
     def find(self, idempotency_key: str | None, request_hash: str | None) -> Job | None:
         """The job that came with this key, if one did; Conflict if that request was another."""
-        query = select(JobRow).where(JobRow.idempotency_key == idempotency_key)
+        query = select(JobRow).where(
+            JobRow.idempotency_key == idempotency_key, JobRow.token_id == self._access.token_id
+        )
         with self._database.session(read_only=True) as session:
             row = session.scalars(query).one_or_none()
             if row is None:
@@ -130,7 +139,7 @@ class JobStore:
     def get(self, id: str) -> Job:
         with self._database.session(read_only=True) as session:
             row = session.get(JobRow, id)
-            if row is None:
+            if row is None or not self._access.sees(row.token_id):
                 raise NotFound("job", id)
             return Job.from_row(row)
 
@@ -138,24 +147,28 @@ class JobStore:
         self, limit: int, cursor: str | None = None, status: JobStatus | None = None
     ) -> tuple[list[Job], str | None]:
         """Up to `limit` jobs, newest first, and the cursor of the next page if there is one."""
-        query = select(JobRow)
+        query = self._access.narrow(select(JobRow), JobRow.token_id)
         if status is not None:
             query = query.where(JobRow.status == status)
         with self._database.session(read_only=True) as session:
             rows, following = newest_first(session, query, JobRow.id, limit=limit, cursor=cursor)
             return [Job.from_row(row) for row in rows], following
 
-    def claim(self, owner: str, lease_seconds: float) -> Job | None:
+    def claim(
+        self, owner: str, lease_seconds: float, *, max_running_per_token: int | None = None
+    ) -> Job | None:
         """Give `owner` the oldest job that waits for a worker, or None.
 
-        A queued job starts running. One whose worker's lease has run out keeps its status, so that
-        the new worker sees what had been asked of the old one.
+        A queued job starts running, unless its token has so many running jobs already. One whose
+        worker's lease has run out keeps its status, so that the new worker sees what had been
+        asked of the old one.
         """
         with self._database.session() as session:
             now = self._database.now(session)
             query = select(JobRow).where(leases.waits_for_worker(now)).order_by(JobRow.id).limit(1)
+            query = query.where(_is_below(max_running_per_token))
             row = session.scalar(query.with_for_update(skip_locked=True, key_share=True))
-            if row is None:
+            if row is None or not _has_room(session, row, max_running_per_token):
                 return None
             if row.status is JobStatus.QUEUED:
                 transitions.move(row, JobStatus.RUNNING, now=now)
@@ -211,7 +224,7 @@ class JobStore:
         the current status and what it allows, for a move that `ALLOWED` does not have.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             now = self._database.now(session)
             if owner is not None:
                 _require_held(row, owner, now)
@@ -222,14 +235,14 @@ class JobStore:
     def cancel(self, id: str) -> Job:
         """Cancel a job: at once when no worker has it, else by asking its worker."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.cancel(row, self._database.now(session))
             return Job.from_row(row)
 
     def resume(self, id: str) -> Job:
         """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.resume(row, self._database.now(session))
             return Job.from_row(row)
 
@@ -240,7 +253,7 @@ class JobStore:
         many `evaluations` and `seconds` they took, and how many of them are `finalists`.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.again(row, self._database.now(session))
             count, evaluations, seconds, finalists = session.execute(
                 select(
@@ -268,7 +281,7 @@ class JobStore:
         Raises Conflict as `transition` does.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             now = self._database.now(session)
             _require_held(row, owner, now)
             wanted = exists().where(CandidateRow.job_id == id, CandidateRow.wanted.is_not(None))
@@ -281,7 +294,7 @@ class JobStore:
     def delete(self, id: str) -> None:
         """Forget a job with its events, candidates and artifact rows, unless a worker has it."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             if row.status in ACTIVE:
                 raise Conflict(
                     f"job {id} is {row.status}; cancel it and wait until it is cancelled"
@@ -295,6 +308,12 @@ class JobStore:
             session.flush()
             return Job.from_row(row)
 
+    def _locked(self, session: Session, id: str) -> JobRow:
+        row = lock_job(session, id)
+        if not self._access.sees(row.token_id):
+            raise NotFound("job", id)
+        return row
+
     @contextmanager
     def _held(self, id: str, owner: str) -> Iterator[tuple[JobRow | None, datetime]]:
         """The job's locked row while `owner` holds its lease, else None; and the time."""
@@ -307,3 +326,26 @@ class JobStore:
 def _require_held(row: JobRow, owner: str, now: datetime) -> None:
     if not leases.is_held(row, owner, now):
         raise Conflict(f"worker {owner!r} no longer holds job {row.id}, which is {row.status}")
+
+
+def _is_below(cap: int | None) -> ColumnElement[bool]:
+    """Condition: the job runs already, is nobody's, or its token has fewer than `cap` running."""
+    if cap is None:
+        return true()
+    full = (
+        select(JobRow.token_id)
+        .where(JobRow.status.in_(ACTIVE))
+        .group_by(JobRow.token_id)
+        .having(func.count() >= cap)
+    )
+    may_start = or_(JobRow.token_id == "", JobRow.token_id.not_in(full))
+    return or_(JobRow.status != JobStatus.QUEUED, may_start)
+
+
+def _has_room(session: Session, row: JobRow, cap: int | None) -> bool:
+    """The same once more, alone: two that claim at once would both have seen the last place."""
+    if cap is None or row.status is not JobStatus.QUEUED or not row.token_id:
+        return True
+    session.execute(select(TokenRow.id).where(TokenRow.id == row.token_id).with_for_update())
+    running = select(func.count()).where(JobRow.token_id == row.token_id, JobRow.status.in_(ACTIVE))
+    return (session.scalar(running) or 0) < cap

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         default=False,
         description="whether teachers may come as .pt2 files, loading which can run code in them",
     )
+    max_running_jobs_per_token: int | None = Field(
+        default=None, ge=1, description="jobs of one token that run at a time; null is any number"
+    )
 
     @property
     def database(self) -> str:
@@ -52,13 +55,16 @@ class Settings(BaseSettings):
         """The variables with which another process remembers things in the same places, and
         trusts what this one does.
         """
-        return {
+        variables = {
             "PARECONV_HOME": str(self.home),
             "PARECONV_DATABASE_URL": self.database,
             "PARECONV_ARTIFACTS_URL": self.artifacts,
             "PARECONV_TRUST_PROGRAMS": str(int(self.trust_programs)),
             "PARECONV_ALLOWED_ROOTS": os.pathsep.join(map(str, self.allowed_roots)),
         }
+        if self.max_running_jobs_per_token is not None:
+            variables["PARECONV_MAX_RUNNING_JOBS_PER_TOKEN"] = str(self.max_running_jobs_per_token)
+        return variables
 
     @contextmanager
     def in_force(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pareconv.service.cli.failures import ExitCode
+from pareconv.service.cli.failures import BadInput, ExitCode
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on.")]
@@ -36,6 +36,7 @@ def serve(
     import logging
 
     from pareconv.service import server
+    from pareconv.service.errors import Unguarded
     from pareconv.service.settings import ServiceSettings
 
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers, "home": home}
@@ -43,6 +44,10 @@ def serve(
         **{name: value for name, value in given.items() if value is not None}
     )
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    try:
+        server.require_guard(settings)
+    except Unguarded as error:
+        raise BadInput(str(error)) from error
     # Who watches a job asks twice a second: that would hide everything else.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     address = f"http://{settings.host}:{settings.port}"

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pareconv.service.dependencies import InjectedStores
 from pareconv.service.errors import NotReady
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, open_to_all
 from pareconv.service.stores import Stores
 from pareconv.storage.errors import Unavailable
 
-router = APIRouter(tags=["server"])
+router = APIRouter(tags=["server"], route_class=ScopedRoute)
 
 API_VERSION = "1"
 
@@ -41,17 +42,20 @@ class Version(BaseModel):
 
 
 @router.get("/", include_in_schema=False)
+@open_to_all
 async def root() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
 @router.get("/healthz", summary="Tell that the server lives")
+@open_to_all
 async def healthz() -> Health:
     """Rests on nothing: neither the database nor a free thread."""
     return Health()
 
 
 @router.get("/readyz", summary="Tell whether it can work", responses=documented(503))
+@open_to_all
 def readyz(stores: InjectedStores) -> Health:
     """Ask the database, and write a file where the artifacts go."""
     failures = [text for text in (_database_failure(stores), _files_failure(stores)) if text]
@@ -61,6 +65,7 @@ def readyz(stores: InjectedStores) -> Health:
 
 
 @router.get("/version", summary="Tell the versions")
+@open_to_all
 async def show_version() -> Version:
     return Version(pareconv=version("pareconv"), python=platform.python_version(), api=API_VERSION)
 
