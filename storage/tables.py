@@ -57,7 +57,7 @@ class Leased:
 
 
 class Owned:
-    """What a row has that somebody made: his token's id, empty where none was asked for."""
+    """What a row has that somebody made: the token whose it is, empty where none was asked for."""
 
     token_id: Mapped[str] = mapped_column(ID, default="")
 
@@ -66,6 +66,7 @@ class TokenRow(Base):
     __tablename__ = "tokens"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    owner_id: Mapped[str] = mapped_column(ID)
     name: Mapped[str | None]
     scope: Mapped[Scope]
     sha256: Mapped[str] = mapped_column(SHA256, unique=True)

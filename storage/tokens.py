@@ -4,6 +4,9 @@ The contract, the same on every database:
 
 - Tokens are asked for from the first that was ever made. Rows are never deleted: who revokes the
   last one locks the door and does not take it away.
+- What a token makes belongs to its owner: the token itself, or the one that it was made for, whose
+  things it sees too. So one who may only read has something to read, and a token that is replaced
+  leaves nothing behind.
 - A revoked token authenticates nobody, from the next look on.
 """
 
@@ -14,10 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import exists, or_, select, update
+from sqlalchemy.orm import Session
 
 from pareconv.storage.access import Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound, Unavailable
+from pareconv.storage.ids import new_id
 from pareconv.storage.scopes import Scope
 from pareconv.storage.tables import TokenRow
 from pareconv.storage.values import Value
@@ -37,6 +42,7 @@ class Token(Value):
     """A token as it was when it was read. `last_used_at` is at most a minute old."""
 
     id: str
+    owner_id: str
     name: str | None
     scope: Scope
     created_at: datetime
@@ -45,7 +51,7 @@ class Token(Value):
 
     @property
     def access(self) -> Access:
-        return Access(self.id, sees_all=self.scope is Scope.ADMIN)
+        return Access(self.owner_id, sees_all=self.scope is Scope.ADMIN)
 
 
 class TokenStore:
@@ -54,12 +60,25 @@ class TokenStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, scope: Scope, *, name: str | None = None) -> tuple[Token, str]:
-        """A new token and its secret, which cannot be found out again."""
+    def create(
+        self, scope: Scope, *, name: str | None = None, of: str | None = None
+    ) -> tuple[Token, str]:
+        """A new token and its secret, which cannot be found out again; `of` is the id of one whose
+        things it shall see and add to. NotFound for an unknown one.
+        """
         secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
         with self._database.session() as session:
             now = self._database.now(session)
-            row = TokenRow(name=name, scope=scope, sha256=_hash(secret), created_at=now)
+            id = new_id()
+            owner_id = id if of is None else self._found(session, of).owner_id
+            row = TokenRow(
+                id=id,
+                owner_id=owner_id,
+                name=name,
+                scope=scope,
+                sha256=_hash(secret),
+                created_at=now,
+            )
             session.add(row)
             session.flush()
             return Token.from_row(row), secret
@@ -91,11 +110,15 @@ class TokenStore:
     def revoke(self, id: str) -> Token:
         """Let nobody in with it from now on; of a revoked one the time stays. NotFound."""
         with self._database.session() as session:
-            row = session.get(TokenRow, id, with_for_update=True)
-            if row is None:
-                raise NotFound("token", id)
+            row = self._found(session, id)
             row.revoked_at = row.revoked_at or self._database.now(session)
             return Token.from_row(row)
+
+    def _found(self, session: Session, id: str) -> TokenRow:
+        row = session.get(TokenRow, id, with_for_update=True)
+        if row is None:
+            raise NotFound("token", id)
+        return row
 
     def _note_use(self, id: str) -> None:
         try:

@@ -25,10 +25,18 @@ AskedScope = Annotated[
 Name = Annotated[
     str | None, typer.Option("--name", help="A label for people, such as whose it is.")
 ]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--of",
+        metavar="TOKEN",
+        help="Id of a token whose jobs and files it shall see and add to; default: its own.",
+    ),
+]
 TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, as `token list` has it.")]
 
 
-def create(*, scope: AskedScope, name: Name = None) -> None:
+def create(*, scope: AskedScope, name: Name = None, of: Of = None) -> None:
     """Make a token, and print its secret, this once.
 
     Example: pareconv token create --scope submit --name laptop
@@ -37,7 +45,7 @@ def create(*, scope: AskedScope, name: Name = None) -> None:
     """
     with _tokens() as tokens:
         is_first = not tokens.are_asked_for()
-        token, secret = tokens.create(scope, name=name)
+        token, secret = tokens.create(scope, name=name, of=of)
     typer.echo(f"Token {token.id} of scope {scope}; keep it, it cannot be shown again:", err=True)
     typer.echo(secret)
     if is_first:

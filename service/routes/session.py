@@ -1,7 +1,9 @@
 """Routes of the session: a token becomes the cookie of a browser, and goes again."""
 
-from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from pareconv.service.dependencies import require_json
 from pareconv.service.gate import Gate, cookie_name
@@ -18,11 +20,12 @@ _SECONDS = 7 * 24 * 3600
 class SessionRequest(BaseModel):
     """The token to go on with."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"token": "pareconv_..."}}
-    )
+    model_config = ConfigDict(extra="forbid")
 
-    token: SecretStr = Field(min_length=1, max_length=200)
+    token: SecretStr
+
+
+AskedSession = Annotated[SessionRequest, Body(examples=[{"token": "pareconv_..."}])]
 
 
 class SessionView(BaseModel):
@@ -41,7 +44,7 @@ class SessionView(BaseModel):
     responses=documented(400, 408, 413, 415),
 )
 @open_to_all
-def begin_session(asked: SessionRequest, request: Request, response: Response) -> SessionView:
+def begin_session(asked: AskedSession, request: Request, response: Response) -> SessionView:
     """Keep the token as a cookie that no script can read and no other site's page can send.
 
     It lasts a week, or until the token is revoked. Only pages of this server may change things

@@ -27,6 +27,7 @@ def upgrade() -> None:
     op.create_table(
         "tokens",
         sa.Column("id", ID, nullable=False),
+        sa.Column("owner_id", ID, nullable=False),
         sa.Column("name", sa.Text()),
         sa.Column("scope", sa.String(16), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
