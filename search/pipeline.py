@@ -10,8 +10,9 @@ from pareconv.search.preparing import prepare
 from pareconv.search.run import Profiled, Run
 from pareconv.search.spec import JobSpec
 from pareconv.search.study import Study
+from pareconv.storage.access import Access
 from pareconv.storage.job_states import Stage
-from pareconv.storage.latencies import Latency
+from pareconv.storage.latencies import Latency, LatencyStore
 
 if TYPE_CHECKING:
     from pareconv.search.compressing import compress
@@ -54,10 +55,13 @@ def _profile(run: Run) -> Profiled:
         if event["type"] == "progress":
             run.advance(Stage.PROFILE, event["done"])
 
-    result = run.call("profile", {"spec": run.job.spec}, on_event)
+    # What the spec names was looked at when it was submitted, by a token that may be gone by now.
+    access = Access(run.job.token_id, sees_all=True)
+    result = run.call("profile", {"spec": run.job.spec, "access": access.to_json()}, on_event)
     if latencies := result["latencies"]:
-        table = run.stores.latencies.open(**latencies["subject"])
-        run.stores.latencies.put(table.id, [Latency(**each) for each in latencies["new"]])
+        store = LatencyStore(run.stores.database, access)
+        table = store.open(**latencies["subject"])
+        store.put(table.id, [Latency(**each) for each in latencies["new"]])
     run.update(profile=result["profile"], resolved=result["resolved"])
     profiled = Profiled(JobSpec.model_validate(result["resolved"]), result["profile"])
     teacher = result["profile"]["teacher"]

@@ -7,6 +7,7 @@ from typing import Any, Self
 from pareconv.search.data.sources import Source
 from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 from pareconv.search.errors import InvalidSpec
+from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound
 from pareconv.storage.files import FileStore
@@ -18,11 +19,13 @@ from pareconv.storage.uploads import UploadStore
 class References:
     """Looks up uploads and checks server-side paths against the allowed roots.
 
-    Every lookup raises InvalidSpec on the field that holds the reference.
+    Every lookup raises InvalidSpec on the field that holds the reference; what `access` does not
+    see is not there.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access = EVERYTHING) -> None:
         self._settings = settings
+        self._access = access
         self._database = Database(settings.database)
         self.files = FileStore.of(settings)
 
@@ -66,12 +69,13 @@ class References:
 
     def latencies(self, subject: LatencySubject) -> list[dict[str, Any]]:
         """What was measured so far of that device under these conditions."""
-        return [asdict(each) for each in LatencyStore(self._database).of(**subject)]
+        store = LatencyStore(self._database, self._access)
+        return [asdict(each) for each in store.of(**subject)]
 
     def latency_table(self, reference: str) -> tuple[LatencySubject, list[dict[str, Any]]]:
         """The table behind `budget.latency.table`: of what it is, and all that is in it."""
         id = reference.removeprefix("latency:")
-        store = LatencyStore(self._database)
+        store = LatencyStore(self._database, self._access)
         try:
             table = store.get(id)
         except NotFound:
@@ -95,8 +99,8 @@ class References:
         return self.files.local_path(self._upload("teacher", field, value))
 
     def _upload(self, kind: str, field: str, id: str) -> str:
-        stores = {"teacher": UploadStore(self._database, "teacher")}
-        stores["dataset"] = UploadStore(self._database, "dataset")
+        stores = {"teacher": UploadStore(self._database, "teacher", self._access)}
+        stores["dataset"] = UploadStore(self._database, "dataset", self._access)
         try:
             return stores[kind].get(id).sha256
         except NotFound:

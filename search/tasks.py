@@ -32,6 +32,7 @@ from pareconv.search.spec import JobSpec
 from pareconv.search.trial import Trial, run_trial
 from pareconv.search.wanted import Wanted
 from pareconv.search.workbench import Workbench, set_up
+from pareconv.storage.access import NOTHING, Access
 from pareconv.storage.files import FileStore
 from pareconv.storage.settings import Settings
 
@@ -53,12 +54,12 @@ def _catalog(_payload: Json, _emit: Emit) -> Json:
 
 
 def _inspect(payload: Json, _emit: Emit) -> Json:
-    with References(Settings()) as references:
+    with _references(payload) as references:
         return inspect(JobSpec.model_validate(payload["spec"]), references).to_json()
 
 
 def _bundle(payload: Json, _emit: Emit) -> Json:
-    with References(Settings()) as references:
+    with _references(payload) as references:
         found = inspect(JobSpec.model_validate(payload["spec"]), references)
     parts = bundle(found.spec, found.space, found.network, found.shape, Path(payload["path"]))
     return {"parts": parts}
@@ -117,7 +118,7 @@ def _check_dataset(payload: Json, _emit: Emit) -> Json:
 
 
 def _profile(payload: Json, emit: Emit) -> Json:
-    with References(Settings()) as references:
+    with _references(payload) as references:
         return profile(JobSpec.model_validate(payload["spec"]), references, emit)
 
 
@@ -153,6 +154,11 @@ def _report(payload: Json, _emit: Emit) -> Json:
 def _test_teacher(payload: Json, _emit: Emit) -> Json:
     bench = _bench(payload)
     return {"test_accuracy": evaluate(bench.teacher, bench.test).accuracy}
+
+
+def _references(payload: Json) -> References:
+    """What the spec of the payload names, as far as who asks may see it."""
+    return References(Settings(), Access(**payload.get("access", NOTHING.to_json())))
 
 
 def _bench(payload: Json) -> Workbench:

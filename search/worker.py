@@ -59,6 +59,7 @@ class Worker:
         heartbeat: Path | None = None,
     ) -> None:
         self._url = settings.database
+        self._max_running_per_token = settings.max_running_jobs_per_token
         self._stores = Stores.open(settings)
         self._executor = executor
         self._ending = ending
@@ -99,7 +100,9 @@ class Worker:
         Raises Unavailable when the database does not answer. A job in hand then waits for whoever
         claims it next, once its lease has run out at the latest.
         """
-        job = self._stores.jobs.claim(self.owner, LEASE_SECONDS)
+        job = self._stores.jobs.claim(
+            self.owner, LEASE_SECONDS, max_running_per_token=self._max_running_per_token
+        )
         if job is None:
             return False
         with (

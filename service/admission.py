@@ -38,7 +38,7 @@ class Admission:
             spec = submission.spec(_ids(received))
             if (first := self._first(spec, idempotency_key)) is not None:
                 return first
-            self._tasks.inspect(spec)
+            self._tasks.inspect(spec, self._stores.access)
             return self._create(spec, idempotency_key, priority)
         except BaseException:
             for each in received:

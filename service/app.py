@@ -8,15 +8,18 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from pareconv.search.executors.child import Child
+from pareconv.service.api_docs import add_docs
 from pareconv.service.body_limit import BodyLimit
 from pareconv.service.dashboard import Dashboard
 from pareconv.service.errors import answer_errors
 from pareconv.service.event_stream import EventStreams
 from pareconv.service.fronts import Fronts
+from pareconv.service.gate import Gate
 from pareconv.service.intake import Intake
 from pareconv.service.metrics import Latencies
 from pareconv.service.openapi import TAGS, describe
 from pareconv.service.problems import documented
+from pareconv.service.request_limit import RequestLimit
 from pareconv.service.requests import Requests
 from pareconv.service.routes import (
     catalog,
@@ -26,9 +29,11 @@ from pareconv.service.routes import (
     jobs,
     latencies,
     libraries,
+    session,
     students,
     uploads,
 )
+from pareconv.service.security_headers import SecurityHeaders
 from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
@@ -43,6 +48,7 @@ _ROUTERS = (
     latencies.router,
     *uploads.ROUTERS,
     catalog.router,
+    session.router,
     health.router,
 )
 
@@ -61,16 +67,24 @@ def create_app(settings: ServiceSettings | None = None, *, runner: Runner | None
         summary="Give a trained CNN and a budget, get a Pareto front of cheaper networks.",
         version=version("pareconv"),
         openapi_tags=TAGS,
-        responses=documented(422, 500),
+        responses=documented(401, 403, 422, 429, 500),
+        docs_url=None,
+        redoc_url=None,
         lifespan=lambda app: _lifespan(app, settings, runner, dashboard),
     )
     for router in _ROUTERS:
         app.include_router(router)
-    app.add_middleware(BodyLimit, limit_of=lambda scope: _body_limit(scope, settings))
+    app.add_middleware(
+        BodyLimit,
+        limit_of=lambda scope: _body_limit(scope, settings),
+        limit_seconds=settings.max_upload_seconds,
+    )
+    app.add_middleware(SecurityHeaders)  # outside of whatever answers by itself
     app.state.latencies = Latencies()
     app.add_middleware(Requests, latencies=app.state.latencies)  # outside of all others
     answer_errors(app)
     describe(app)
+    add_docs(app)
     dashboard.mount(app)
     return app
 
@@ -86,7 +100,13 @@ async def _lifespan(
     app.state.tasks = tasks
     app.state.streams = EventStreams(stores.events)
     app.state.fronts = Fronts()
-    app.state.intake = Intake(stores, tasks, limit_bytes=settings.max_upload_bytes)
+    app.state.gate = Gate(stores.tokens, RequestLimit(settings.max_requests_per_minute))
+    app.state.intake = Intake(
+        stores,
+        tasks,
+        limit_bytes=settings.max_upload_bytes,
+        limit_count=settings.max_uploads_per_token,
+    )
     try:
         yield
     finally:

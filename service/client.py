@@ -42,15 +42,26 @@ _DIRECT: dict[str, httpx.BaseTransport | None] = {
 class Client:
     """One server's API. Every call raises ProblemError or ServerUnreachable.
 
-    `timeout` is in seconds, for one answer; the calls that wait for a check or move files take
-    longer by themselves. Not for several threads at once.
+    `token` is what `pareconv token create` told, for a server that asks for one; whoever hears a
+    request can use it, so send it over https or to this machine. `timeout` is in seconds, for one
+    answer; the calls that wait for a check or move files take longer by themselves. Not for several
+    threads at once.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+    ) -> None:
         self.url = url.rstrip("/")
+        headers = {} if token is None else {"Authorization": f"Bearer {_printable(token)}"}
         limits = httpx.Timeout(timeout, connect=_CONNECT_SECONDS)
         try:
-            self._http = httpx.Client(base_url=self.url, timeout=limits, mounts=_DIRECT)
+            self._http = httpx.Client(
+                base_url=self.url, timeout=limits, headers=headers, mounts=_DIRECT
+            )
         except httpx.InvalidURL as error:
             raise ServerUnreachable(url, str(error)) from error
 
@@ -336,6 +347,13 @@ class _CountedFile(io.FileIO):
 
 def _patient() -> httpx.Timeout:
     return httpx.Timeout(_CHECK_SECONDS, connect=_CONNECT_SECONDS)
+
+
+def _printable(token: str) -> str:
+    """ValueError, which does not repeat it, for what cannot stand in a header."""
+    if not (token.isascii() and token.isprintable() and token):
+        raise ValueError("the token holds characters that none has; copy it whole, on one line")
+    return token
 
 
 def _given(query: Mapping[str, str | float | None]) -> dict[str, str | float]:

@@ -14,10 +14,13 @@ from a2wsgi import WSGIMiddleware
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pareconv.service.errors import ReadOnly
+from pareconv.service.gate import Gate
+from pareconv.storage.scopes import Scope as TokenScope
 
 _PATHS = (
     "/dashboard",
@@ -25,6 +28,12 @@ _PATHS = (
     "/api/{rest:path}",
     "/static/{rest:path}",
     "/artifacts/{rest:path}",
+)
+# Its own, which has no word on who may frame it: its charts compile code, and it styles in place.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSES_GZIP = re.compile(r"gzip\s*;\s*q=0(\.0*)?\s*(,|$)")
@@ -41,6 +50,8 @@ class Dashboard:
         self._app: WSGIMiddleware | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gate: Gate = scope["app"].state.gate
+        await gate.admit(Request(scope), TokenScope.ADMIN)  # it shows every study
         if scope["method"] not in _READING and not self._is_writable:
             raise ReadOnly(
                 "the dashboard may only be looked at here; set PARECONV_DASHBOARD_WRITABLE=true "
@@ -50,7 +61,7 @@ class Dashboard:
         # It knows gzip and the plain file, and takes any other word of ours for the latter.
         headers["accept-encoding"] = _encoding(headers.get("accept-encoding", ""))
         app: ASGIApp = await self._built()
-        await app(scope, receive, send)
+        await app(scope, receive, _with_policy(send))
 
     def mount(self, app: FastAPI) -> None:
         for path in _PATHS:
@@ -74,6 +85,15 @@ def _build(url: str) -> WSGIMiddleware:
     import optuna_dashboard
 
     return WSGIMiddleware(optuna_dashboard.wsgi(optuna.storages.get_storage(url)), _THREADS)
+
+
+def _with_policy(send: Send) -> Send:
+    async def send_with_policy(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["content-security-policy"] = _POLICY
+        await send(message)
+
+    return send_with_policy
 
 
 def _encoding(accepted: str) -> str:

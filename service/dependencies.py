@@ -19,8 +19,9 @@ async def _settings(request: Request) -> ServiceSettings:
 
 
 async def _stores(request: Request) -> Stores:
+    """As far as the caller may see them."""
     stores: Stores = request.app.state.stores
-    return stores
+    return stores.seen_with(request.state.access)
 
 
 async def _tasks(request: Request) -> Tasks:
@@ -29,8 +30,9 @@ async def _tasks(request: Request) -> Tasks:
 
 
 async def _intake(request: Request) -> Intake:
+    """For what the caller brings, and may delete."""
     intake: Intake = request.app.state.intake
-    return intake
+    return intake.seen_with(request.state.access)
 
 
 async def _streams(request: Request) -> EventStreams:

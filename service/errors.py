@@ -1,7 +1,9 @@
 """The only table from error class to HTTP status and problem type. The errors know no HTTP."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fastapi import FastAPI, Request
@@ -13,6 +15,7 @@ from pareconv.models.errors import ModelError
 from pareconv.search.errors import InvalidSpec, OutOfMemory, SearchError, TaskDied, TaskTimeout
 from pareconv.service.field_errors import field_errors
 from pareconv.service.problems import TITLES, FieldError, Problem, ProblemResponse
+from pareconv.service.security_headers import HEADERS
 from pareconv.storage.errors import (
     Conflict,
     CorruptFile,
@@ -25,12 +28,15 @@ from pareconv.storage.errors import (
     TooLarge,
     Unavailable,
 )
+from pareconv.storage.scopes import Scope
 
 logger = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
-    """A request cannot be served; the message is for whoever sent it."""
+    """A request cannot be served; the message is for whoever sent it, `headers` for his program."""
+
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class IdempotencyKeyReused(ServiceError):
@@ -55,6 +61,51 @@ class NoSuchStudent(ServiceError):
 
 class ReadOnly(ServiceError):
     """The dashboard may only be looked at."""
+
+
+class Unauthenticated(ServiceError):
+    """A token is needed, and there was none, or one that opens nothing."""
+
+    def __init__(self, reason: str, *, error: str | None = None) -> None:
+        super().__init__(
+            f"{reason}; send one as `Authorization: Bearer <token>` (--token or PARECONV_TOKEN), "
+            "which whoever runs the server makes with `pareconv token create`"
+        )
+        self.headers = {"www-authenticate": challenge(error=error)}
+
+
+class ScopeMissing(ServiceError):
+    """The token's scope does not include the one that the call needs."""
+
+    def __init__(self, needed: Scope, given: Scope) -> None:
+        super().__init__(
+            f"this call needs a token of scope {needed}, and this one's is {given}; whoever runs "
+            f"the server makes one with `pareconv token create --scope {needed}`"
+        )
+        self.headers = {"www-authenticate": challenge(error="insufficient_scope", scope=needed)}
+
+
+class Foreign(ServiceError):
+    """The request comes from another site's page, or asks for a host that this server is not."""
+
+
+class TooManyRequests(ServiceError):
+    """More requests than are allowed in this time."""
+
+    def __init__(self, per_minute: int, wait_seconds: int) -> None:
+        super().__init__(
+            f"more than {per_minute} requests a minute (PARECONV_MAX_REQUESTS_PER_MINUTE on the "
+            f"server); try again in {wait_seconds} s"
+        )
+        self.headers = {"retry-after": str(wait_seconds)}
+
+
+class TooManyUploads(ServiceError):
+    """The token has as many uploads as it may have."""
+
+
+class Unguarded(ServiceError):
+    """The server would listen to other machines without asking anybody for a token."""
 
 
 class Row(NamedTuple):
@@ -88,6 +139,11 @@ TABLE: dict[type[Exception], Row] = {
     Busy: Row(503, "busy", retry_after_seconds=10),
     NotReady: Row(503, "not-ready"),
     ReadOnly: Row(403, "dashboard-read-only"),
+    Unauthenticated: Row(401, "unauthenticated"),
+    ScopeMissing: Row(403, "scope-missing"),
+    Foreign: Row(403, "foreign"),
+    TooManyRequests: Row(429, "too-many-requests"),
+    TooManyUploads: Row(409, "too-many-uploads"),
 }
 
 _CRASHED = (
@@ -146,9 +202,16 @@ def _answer_known(_request: Request, error: Exception) -> ProblemResponse:
     row = next(TABLE[each] for each in type(error).__mro__ if each in TABLE)
     if row.status == 500:
         logger.error("request failed", exc_info=error)
-    wait = row.retry_after_seconds
-    headers = None if wait is None else {"retry-after": str(wait)}
+    headers = dict(error.headers) if isinstance(error, ServiceError) else {}
+    if row.retry_after_seconds is not None:
+        headers["retry-after"] = str(row.retry_after_seconds)
     return ProblemResponse(problem(error), headers=headers)
+
+
+def challenge(*, error: str | None = None, scope: str | None = None) -> str:
+    """The `WWW-Authenticate` of RFC 6750."""
+    said = {"realm": "pareconv", "error": error, "scope": scope}
+    return "Bearer " + ", ".join(f'{name}="{each}"' for name, each in said.items() if each)
 
 
 def _answer_invalid(_request: Request, error: Exception) -> ProblemResponse:
@@ -175,7 +238,7 @@ def _answer_unexpected(_request: Request, _error: Exception) -> ProblemResponse:
     # Starlette hands the error on to the server, which logs it and then drops the connection.
     return ProblemResponse(
         Problem(type="/problems/internal-error", title=TITLES[500], status=500, detail=_INTERNAL),
-        headers={"connection": "close"},
+        headers=HEADERS | {"connection": "close"},  # no middleware sees this answer
     )
 
 

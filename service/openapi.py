@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with the problem as the one shape of errors."""
+"""The OpenAPI document: FastAPI's, with the problem as the one shape of errors, and the scopes."""
 
 from typing import Any
 
@@ -20,6 +20,23 @@ TAGS = [
 ]
 
 
+SECURITY = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of `pareconv token create`; none is needed before the first is "
+        "made. `read` looks, `submit` changes too, `admin` sees what is anybody's.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "pareconv_session",
+        "description": "What `POST /session` gave a browser; over https it is named "
+        "`__Host-pareconv_session`.",
+    },
+}
+
+
 def describe(app: FastAPI) -> None:
     """Make `app.openapi()` complete: the routes refer to the schema of a problem by name."""
     generate = app.openapi
@@ -32,6 +49,7 @@ def describe(app: FastAPI) -> None:
             problem = Problem.model_json_schema(ref_template=template)
             schemas |= problem.pop("$defs")
             schemas["Problem"] = problem
+            document["components"]["securitySchemes"] = SECURITY
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -58,13 +58,16 @@ class ProblemResponse(JSONResponse):
 
 TITLES = {
     400: "The request cannot be read",
+    401: "A token is needed",
     403: "The request is not allowed",
     404: "There is no such thing",
     405: "The method is not allowed here",
+    408: "The request came too slowly",
     409: "The state forbids the request",
     413: "The request is too large",
     415: "The content type is not supported",
     422: "The request is not valid",
+    429: "Too many requests",
     500: "The server failed",
     503: "The server is not ready",
     504: "The request took too long",

@@ -2,22 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from sqlalchemy import exists, select
-
-from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound
 from pareconv.storage.jobs import TERMINAL, Job, JobStatus, JobStore
-from pareconv.storage.tables import DatasetRow, TeacherRow
 from pareconv.storage.uploads import Kind, UploadStore
 
 _PAGE = 100
-
-
-def is_uploaded(database: Database, kind: Kind, sha256: str) -> bool:
-    """Whether an upload of that kind is that file."""
-    row = TeacherRow if kind == "teacher" else DatasetRow
-    with database.session(read_only=True) as session:
-        return bool(session.scalar(select(exists().where(row.sha256 == sha256))))
 
 
 def unfinished_job_with(jobs: JobStore, kind: Kind, id: str) -> Job | None:

@@ -7,7 +7,10 @@ from types import FrameType
 import uvicorn
 
 from pareconv.service.app import create_app
+from pareconv.service.errors import Unguarded
+from pareconv.service.origins import is_loopback
 from pareconv.service.settings import ServiceSettings
+from pareconv.service.stores import Stores
 from pareconv.service.supervisor import Supervisor
 
 # Streams of events never end by themselves while their job runs.
@@ -27,11 +30,29 @@ class _Server(uvicorn.Server):
             self._supervisor.start()
 
 
+def require_guard(settings: ServiceSettings) -> None:
+    """Unguarded where other machines could ask, and nobody would be asked for a token."""
+    if is_loopback(settings.host):
+        return
+    stores = Stores.open(settings)
+    try:
+        if not stores.tokens.are_asked_for():
+            raise Unguarded(
+                f"the server does not listen on {settings.host} before there is a token, as "
+                "whoever reaches it could do anything; make one with the same settings by "
+                "`pareconv token create --scope admin`, or let --host (PARECONV_HOST) be 127.0.0.1"
+            )
+    finally:
+        stores.database.close()
+
+
 def serve(settings: ServiceSettings) -> None:
     """Answer requests and run jobs until SIGINT or SIGTERM; leaves no process behind.
 
-    Raises SystemExit when the port cannot be had or the database not be opened; the log says why.
+    Raises Unguarded, and SystemExit when the port cannot be had or the database not be opened;
+    the log says why.
     """
+    require_guard(settings)
     supervisor = Supervisor(settings.workers, settings.environment())
     config = uvicorn.Config(
         create_app(settings),

@@ -19,6 +19,15 @@ class ServiceSettings(Settings):
     max_body_bytes: int = Field(
         default=1_000_000, gt=0, description="largest request body that is not an upload"
     )
+    max_upload_seconds: int = Field(
+        default=3600, gt=0, description="longest that the body of one request may take to come"
+    )
+    max_uploads_per_token: int | None = Field(
+        default=None, ge=1, description="teachers and data sets of one token; null is any number"
+    )
+    max_requests_per_minute: int | None = Field(
+        default=None, ge=1, description="of one token, or of one address; null is any number"
+    )
     dashboard_writable: bool = Field(
         default=False,
         description="whether the Optuna dashboard may rename, annotate and delete studies",

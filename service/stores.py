@@ -1,8 +1,9 @@
 """The stores of one server: everything that it remembers, opened once. Knows no HTTP."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
+from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.artifacts import ArtifactStore
 from pareconv.storage.candidates import CandidateStore
 from pareconv.storage.database import Database
@@ -14,14 +15,20 @@ from pareconv.storage.latencies import LatencyStore
 from pareconv.storage.libraries import LibraryStore
 from pareconv.storage.settings import Settings
 from pareconv.storage.statistics import StatisticsStore
+from pareconv.storage.tokens import TokenStore
 from pareconv.storage.uploads import Kind, UploadStore
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The database with its stores, and the files."""
+    """The database with its stores, and the files, as far as `access` goes.
 
+    Events, candidates and artifacts hang on a job: who asks for theirs asks for the job first.
+    """
+
+    access: Access
     database: Database
+    tokens: TokenStore
     jobs: JobStore
     events: EventStore
     candidates: CandidateStore
@@ -40,7 +47,9 @@ class Stores:
         database.migrate()
         files = FileStore.of(settings)
         return cls(
+            access=EVERYTHING,
             database=database,
+            tokens=TokenStore(database),
             jobs=JobStore(database),
             events=EventStore(database),
             candidates=CandidateStore(database),
@@ -51,4 +60,16 @@ class Stores:
             files=files,
             garbage=Garbage(database, files),
             statistics=StatisticsStore(database),
+        )
+
+    def seen_with(self, access: Access) -> Self:
+        """The same stores, in which is only what `access` lets see, and what is made is its own."""
+        database = self.database
+        return replace(
+            self,
+            access=access,
+            jobs=JobStore(database, access),
+            libraries=LibraryStore(database, access),
+            latencies=LatencyStore(database, access),
+            uploads={kind: UploadStore(database, kind, access) for kind in self.uploads},
         )

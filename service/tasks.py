@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pareconv.search.spec import JobSpec
 from pareconv.service.errors import Busy
+from pareconv.storage.access import Access
 from pareconv.storage.uploads import Kind
 
 MEMORY_BYTES = 6 * 1024**3
@@ -58,13 +59,16 @@ class Tasks:
             self._catalog = self._call("catalog", {})
         return self._catalog
 
-    def inspect(self, spec: JobSpec) -> Result:
-        """What a job with this spec would find; InvalidSpec when it cannot work."""
-        return self._call("inspect", {"spec": spec.to_json()})
+    def inspect(self, spec: JobSpec, access: Access) -> Result:
+        """What a job with this spec would find; InvalidSpec when it cannot work, or names what
+        `access` does not see.
+        """
+        return self._call("inspect", {"spec": spec.to_json(), "access": access.to_json()})
 
-    def bundle(self, spec: JobSpec, path: Path) -> Result:
+    def bundle(self, spec: JobSpec, access: Access, path: Path) -> Result:
         """Write what has to be timed for a job with this spec to `path`; how many `parts`."""
-        return self._call("bundle", {"spec": spec.to_json(), "path": str(path)})
+        asked = {"spec": spec.to_json(), "access": access.to_json(), "path": str(path)}
+        return self._call("bundle", asked)
 
     def check(self, kind: Kind, path: Path) -> Result:
         """What is in an uploaded file."""

@@ -6,6 +6,8 @@ The contract, the same on every database:
   contradicting ones, the second gets a Conflict that names what the job has become.
 - A running job belongs to the worker that claimed it, until its lease ends: by `release`, by
   running out, or with the job. Who no longer holds the lease can write nothing as its owner.
+- Somebody's `access` bounds what he sees, and what he makes is his: a job that is not seen is
+  not there. Workers see all.
 - Values returned are copies.
 """
 
@@ -15,10 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, true
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from pareconv.storage import leases, times, transitions
+from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, NotFound
 from pareconv.storage.job_states import (
@@ -32,7 +36,7 @@ from pareconv.storage.job_states import (
 from pareconv.storage.locking import find_and_lock, lock_job
 from pareconv.storage.naming import named_by_job
 from pareconv.storage.pages import newest_first
-from pareconv.storage.tables import CandidateRow, JobRow
+from pareconv.storage.tables import CandidateRow, JobRow, TokenRow
 from pareconv.storage.values import Value
 
 __all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Reported", "Stage"]
@@ -57,10 +61,11 @@ class Job(Value):
     (`time_limit_s`) more than its candidates had been and taken by then. `started_at` is that of
     what it is at now, where it had succeeded before. Of the jobs that wait, those of the highest
     `priority` come first. Workers had it in hand for `worked_s` seconds since it was submitted, or
-    since it was tried again or extended.
+    since it was tried again or extended. `token_id` is whose it is.
     """
 
     id: str
+    token_id: str
     name: str | None
     status: JobStatus
     stage: Stage | None
@@ -86,8 +91,9 @@ class Job(Value):
 class JobStore:
     """The jobs of one database. A method that returns a job raises NotFound for an unknown id."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, access: Access = EVERYTHING) -> None:
         self._database = database
+        self._access = access
 
     def create(
         self,
@@ -101,9 +107,10 @@ class JobStore:
         """Queue a job; the bool tells whether it is new.
 
         The same key with the same hash gives the job of the first request, with another hash a
-        Conflict.
+        Conflict. Keys are each token's own.
         """
         row = JobRow(
+            token_id=self._access.token_id,
             name=name,
             status=JobStatus.QUEUED,
             progress=0.0,
@@ -123,7 +130,9 @@ class JobStore:
 
     def find(self, idempotency_key: str | None, request_hash: str | None) -> Job | None:
         """The job that came with this key, if one did; Conflict if that request was another."""
-        query = select(JobRow).where(JobRow.idempotency_key == idempotency_key)
+        query = select(JobRow).where(
+            JobRow.idempotency_key == idempotency_key, JobRow.token_id == self._access.token_id
+        )
         with self._database.session(read_only=True) as session:
             row = session.scalars(query).one_or_none()
             if row is None:
@@ -138,7 +147,7 @@ class JobStore:
     def get(self, id: str) -> Job:
         with self._database.session(read_only=True) as session:
             row = session.get(JobRow, id)
-            if row is None:
+            if row is None or not self._access.sees(row.token_id):
                 raise NotFound("job", id)
             return Job.from_row(row)
 
@@ -146,25 +155,29 @@ class JobStore:
         self, limit: int, cursor: str | None = None, status: JobStatus | None = None
     ) -> tuple[list[Job], str | None]:
         """Up to `limit` jobs, newest first, and the cursor of the next page if there is one."""
-        query = select(JobRow)
+        query = self._access.narrow(select(JobRow), JobRow.token_id)
         if status is not None:
             query = query.where(JobRow.status == status)
         with self._database.session(read_only=True) as session:
             rows, following = newest_first(session, query, JobRow.id, limit=limit, cursor=cursor)
             return [Job.from_row(row) for row in rows], following
 
-    def claim(self, owner: str, lease_seconds: float) -> Job | None:
+    def claim(
+        self, owner: str, lease_seconds: float, *, max_running_per_token: int | None = None
+    ) -> Job | None:
         """Give `owner` the oldest of the most urgent jobs that wait for a worker, or None.
 
-        A queued job starts running. One whose worker's lease has run out keeps its status, so that
-        the new worker sees what had been asked of the old one.
+        A queued job starts running, unless its token has so many running jobs already. One whose
+        worker's lease has run out keeps its status, so that the new worker sees what had been
+        asked of the old one.
         """
         with self._database.session() as session:
             now = self._database.now(session)
             query = select(JobRow).where(leases.waits_for_worker(now))
+            query = query.where(_is_below(max_running_per_token))
             query = query.order_by(JobRow.priority.desc(), JobRow.id).limit(1)
             row = session.scalar(query.with_for_update(skip_locked=True, key_share=True))
-            if row is None:
+            if row is None or not _has_room(session, row, max_running_per_token):
                 return None
             if row.status is JobStatus.QUEUED:
                 times.waited(session, row, now)
@@ -221,7 +234,7 @@ class JobStore:
         the current status and what it allows, for a move that `ALLOWED` does not have.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             now = self._database.now(session)
             if owner is not None:
                 _require_held(row, owner, now)
@@ -233,14 +246,14 @@ class JobStore:
     def cancel(self, id: str) -> Job:
         """Cancel a job: at once when no worker has it, else by asking its worker."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.cancel(row, self._database.now(session))
             return Job.from_row(row)
 
     def pause(self, id: str) -> Job:
         """Pause a job: at once when no worker has it, else by asking its worker."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.pause(row, self._database.now(session))
             return Job.from_row(row)
 
@@ -250,7 +263,7 @@ class JobStore:
         Raises Conflict when it was not asked, and as `transition` does.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             now = self._database.now(session)
             _require_held(row, owner, now)
             times.worked(session, row, now)
@@ -260,7 +273,7 @@ class JobStore:
     def prioritize(self, id: str, priority: int) -> Job:
         """Give a queued job another priority; Conflict when it is no longer queued."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             if row.status is not JobStatus.QUEUED:
                 raise Conflict(
                     f"job {id} is {row.status}; only while it is queued does its priority count"
@@ -272,7 +285,7 @@ class JobStore:
     def resume(self, id: str) -> Job:
         """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.resume(row, self._database.now(session))
             return Job.from_row(row)
 
@@ -283,7 +296,7 @@ class JobStore:
         many `evaluations` and `seconds` they took, and how many of them are `finalists`.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             transitions.again(row, self._database.now(session))
             count, evaluations, seconds, finalists = session.execute(
                 select(
@@ -311,7 +324,7 @@ class JobStore:
         Raises Conflict as `transition` does.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             now = self._database.now(session)
             _require_held(row, owner, now)
             times.worked(session, row, now)
@@ -327,7 +340,7 @@ class JobStore:
         files that these named, which are not touched.
         """
         with self._database.session() as session:
-            row = lock_job(session, id)
+            row = self._locked(session, id)
             if row.status in ACTIVE:
                 raise Conflict(
                     f"job {id} is {row.status}; cancel it and wait until it is cancelled"
@@ -342,6 +355,12 @@ class JobStore:
             session.add(row)
             session.flush()
             return Job.from_row(row)
+
+    def _locked(self, session: Session, id: str) -> JobRow:
+        row = lock_job(session, id)
+        if not self._access.sees(row.token_id):
+            raise NotFound("job", id)
+        return row
 
     @contextmanager
     def _held(self, id: str, owner: str) -> Iterator[tuple[JobRow | None, datetime]]:
@@ -359,3 +378,26 @@ class JobStore:
 def _require_held(row: JobRow, owner: str, now: datetime) -> None:
     if not leases.is_held(row, owner, now):
         raise Conflict(f"worker {owner!r} no longer holds job {row.id}, which is {row.status}")
+
+
+def _is_below(cap: int | None) -> ColumnElement[bool]:
+    """Condition: the job runs already, is nobody's, or its token has fewer than `cap` running."""
+    if cap is None:
+        return true()
+    full = (
+        select(JobRow.token_id)
+        .where(JobRow.status.in_(ACTIVE))
+        .group_by(JobRow.token_id)
+        .having(func.count() >= cap)
+    )
+    may_start = or_(JobRow.token_id == "", JobRow.token_id.not_in(full))
+    return or_(JobRow.status != JobStatus.QUEUED, may_start)
+
+
+def _has_room(session: Session, row: JobRow, cap: int | None) -> bool:
+    """The same once more, alone: two that claim at once would both have seen the last place."""
+    if cap is None or row.status is not JobStatus.QUEUED or not row.token_id:
+        return True
+    session.execute(select(TokenRow.id).where(TokenRow.id == row.token_id).with_for_update())
+    running = select(func.count()).where(JobRow.token_id == row.token_id, JobRow.status.in_(ACTIVE))
+    return (session.scalar(running) or 0) < cap

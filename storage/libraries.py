@@ -5,6 +5,8 @@ The contract, the same on every database:
 - There is one library of a key, made by whoever opens it first; jobs share it.
 - It is built by one worker at a time, which holds its lease: as with jobs, who no longer holds
   the lease can write nothing. Reading needs none.
+- Whose job builds or draws on it sees it: it is shared by what is in it. A token that deletes it
+  forgets it; it goes once no job of another refers to it. Workers see all.
 - Values returned are copies.
 """
 
@@ -14,11 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import select, union
+from sqlalchemy import Exists, exists, select, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pareconv.storage import leases
+from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, NotFound
 from pareconv.storage.job_states import ACTIVE
@@ -120,8 +123,9 @@ class Library(Value):
 class LibraryStore:
     """The libraries of one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, access: Access = EVERYTHING) -> None:
         self._database = database
+        self._access = access
 
     def open(self, **subject: Unpack[Subject]) -> Library:
         """The library of that key, made now unless it is there already."""
@@ -133,15 +137,18 @@ class LibraryStore:
     def get(self, id: str) -> Library:
         with self._database.session(read_only=True) as session:
             row = session.get(LibraryRow, id)
-            if row is None:
+            if row is None or not self._sees(session, id):
                 raise NotFound("library", id)
             return self._value(session, row)
 
     def page(self, limit: int, cursor: str | None = None) -> tuple[list[Library], str | None]:
         """Up to `limit` libraries, newest first, and the cursor of the next page if any."""
+        query = select(LibraryRow)
+        if not self._access.sees_all:
+            query = query.where(self._is_used())
         with self._database.session(read_only=True) as session:
             rows, following = newest_first(
-                session, select(LibraryRow), LibraryRow.id, limit=limit, cursor=cursor
+                session, query, LibraryRow.id, limit=limit, cursor=cursor
             )
             return [self._value(session, row) for row in rows], following
 
@@ -149,19 +156,25 @@ class LibraryStore:
         """Forget a library with its entries; their files, which are not touched.
 
         Raises Conflict while a worker builds it or has a job that refers to it. A job that is in no
-        worker's hands forgets it.
+        worker's hands forgets it. Who does not see all makes his own jobs forget it, and it itself
+        goes if they were the last.
         """
         with self._database.session() as session:
             # Locked whole: no job can begin to refer to it until it is gone.
             row = session.get(LibraryRow, id, with_for_update=True)
-            if row is None:
+            if row is None or not self._sees(session, id):
                 raise NotFound("library", id)
+            if not self._access.sees_all and self._is_shared(session, id):
+                _refuse_needed(session, id, self._access)
+                own = update(JobRow).where(JobRow.token_id == self._access.token_id)
+                session.execute(own.where(JobRow.library_id == id).values(library_id=None))
+                return None
             if leases.is_live(row, self._database.now(session)):
                 raise Conflict(
                     f"library {id} is being built by worker {row.lease_owner!r}; "
                     "cancel its job, or wait until it is built"
                 )
-            _refuse_needed(session, id)
+            _refuse_needed(session, id, self._access)
             files = set(
                 session.scalars(
                     union(
@@ -243,6 +256,23 @@ class LibraryStore:
             row.updated_at = now
             return True
 
+    def _sees(self, session: Session, id: str) -> bool:
+        if self._access.sees_all:
+            return True
+        return bool(session.scalar(select(self._is_used().where(LibraryRow.id == id))))
+
+    def _is_used(self) -> Exists:
+        """Condition: a job of the token's own builds the library or draws on it."""
+        is_own = JobRow.token_id == self._access.token_id
+        return exists().where(JobRow.library_id == LibraryRow.id, is_own)
+
+    def _is_shared(self, session: Session, id: str) -> bool:
+        """Whether a job of another token refers to it."""
+        is_needed = exists().where(
+            JobRow.library_id == id, JobRow.token_id != self._access.token_id
+        )
+        return bool(session.scalar(select(is_needed)))
+
     def _insert(self, row: LibraryRow) -> Library:
         with self._database.session() as session:
             row.created_at = row.updated_at = self._database.now(session)
@@ -282,8 +312,9 @@ def _remember_weights(session: Session, id: str, entry: NewEntry) -> None:
         session.merge(ReplacedWeightsRow(library_id=id, sha256=former.weights))
 
 
-def _refuse_needed(session: Session, id: str) -> None:
+def _refuse_needed(session: Session, id: str, access: Access) -> None:
     query = select(JobRow).where(JobRow.library_id == id).order_by(JobRow.id)
+    query = access.narrow(query, JobRow.token_id)
     for job in session.scalars(query.with_for_update(key_share=True)):
         if job.status in ACTIVE:
             raise Conflict(

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         default=False,
         description="whether teachers may come as .pt2 files, loading which can run code in them",
     )
+    max_running_jobs_per_token: int | None = Field(
+        default=None, ge=1, description="jobs of one token that run at a time; null is any number"
+    )
 
     log_format: LogFormat = Field(
         default="text", description="`text` for people, `json` for programs: one object per line"
@@ -68,7 +71,7 @@ class Settings(BaseSettings):
         """The variables with which another process remembers things in the same places, trusts
         what this one does, and logs as it does.
         """
-        return {
+        variables = {
             "PARECONV_HOME": str(self.home),
             "PARECONV_DATABASE_URL": self.database,
             "PARECONV_ARTIFACTS_URL": self.artifacts,
@@ -78,6 +81,9 @@ class Settings(BaseSettings):
             "PARECONV_LOG_FORMAT": self.log_format,
             "PARECONV_LOG_LEVEL": self.log_level,
         }
+        if self.max_running_jobs_per_token is not None:
+            variables["PARECONV_MAX_RUNNING_JOBS_PER_TOKEN"] = str(self.max_running_jobs_per_token)
+        return variables
 
     @contextmanager
     def in_force(self) -> Iterator[None]:

@@ -12,13 +12,15 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.columns import ID, JSON_VALUE, NAME, SEQUENCE, SHA256, UtcDateTime, word
 from pareconv.storage.ids import new_id
 from pareconv.storage.job_states import JobStatus, Stage
+from pareconv.storage.scopes import Scope
 
 Json = dict[str, Any]
 JsonList = list[Json]
@@ -43,6 +45,7 @@ class Base(DeclarativeBase):
         JobStatus: word(JobStatus),
         Stage: word(Stage),
         CandidateState: word(CandidateState),
+        Scope: word(Scope),
     }
 
 
@@ -51,6 +54,25 @@ class Leased:
 
     lease_owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
+
+
+class Owned:
+    """What a row has that somebody made: the token whose it is, empty where none was asked for."""
+
+    token_id: Mapped[str] = mapped_column(ID, default="")
+
+
+class TokenRow(Base):
+    __tablename__ = "tokens"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    owner_id: Mapped[str] = mapped_column(ID)
+    name: Mapped[str | None]
+    scope: Mapped[Scope]
+    sha256: Mapped[str] = mapped_column(SHA256, unique=True)
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
 class LibraryRow(Leased, Base):
@@ -103,11 +125,12 @@ class ReplacedWeightsRow(Base):
     sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)
 
 
-class LatencyTableRow(Base):
+class LatencyTableRow(Owned, Base):
     __tablename__ = "latency_tables"
+    __table_args__ = (UniqueConstraint("key", "token_id"),)
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
-    key: Mapped[str] = mapped_column(SHA256, unique=True)
+    key: Mapped[str] = mapped_column(SHA256)
     device: Mapped[str]
     runtime: Mapped[str]
     batch: Mapped[int]
@@ -130,12 +153,14 @@ class LatencyRow(Base):
     spread_ms: Mapped[float]
 
 
-class JobRow(Leased, Base):
+class JobRow(Owned, Leased, Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index(None, "status", "id"),
         Index(None, "status", "priority", "id"),
         Index(None, "library_id"),
+        Index(None, "token_id", "id"),
+        UniqueConstraint("idempotency_key", "token_id"),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
@@ -161,7 +186,7 @@ class JobRow(Leased, Base):
     queued_at: Mapped[datetime]
     renewed_at: Mapped[datetime | None]
     worked_s: Mapped[float] = mapped_column(default=0.0)
-    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    idempotency_key: Mapped[str | None]
     request_hash: Mapped[str | None]
 
 
@@ -257,15 +282,22 @@ class ArtifactRow(Base):
     created_at: Mapped[datetime]
 
 
-class UploadRow(Base):
-    """What teachers and data sets have in common: a file that somebody sent, and what is in it."""
+class UploadRow(Owned, Base):
+    """What teachers and data sets have in common: a file that somebody sent, and what is in it.
+
+    The same file that two sent is there once, but a row of each.
+    """
 
     __abstract__ = True
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[UniqueConstraint]:
+        return (UniqueConstraint("sha256", "token_id"),)
 
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     name: Mapped[str]
     filename: Mapped[str]
-    sha256: Mapped[str] = mapped_column(SHA256, unique=True)
+    sha256: Mapped[str] = mapped_column(SHA256)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     summary: Mapped[Json]
     created_at: Mapped[datetime]

@@ -1,13 +1,18 @@
-"""Uploads: the teachers and data sets that users sent. Knows names and hashes, never the bytes."""
+"""Uploads: the teachers and data sets that users sent. Knows names and hashes, never the bytes.
+
+Somebody's `access` bounds what he sees, and what he adds is his: the same file that two sent has a
+row of each, and neither finds out about the other.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import NotFound
 from pareconv.storage.pages import newest_first
@@ -35,8 +40,9 @@ class Upload(Value):
 class UploadStore:
     """The uploads of one kind in one database."""
 
-    def __init__(self, database: Database, kind: Kind) -> None:
+    def __init__(self, database: Database, kind: Kind, access: Access = EVERYTHING) -> None:
         self._database = database
+        self._access = access
         self._kind = kind
         self._row = _ROWS[kind]
 
@@ -45,12 +51,34 @@ class UploadStore:
     ) -> Upload:
         """Remember an upload; the same bytes again give the first upload as it is."""
         row = self._row(
-            name=name, filename=filename, sha256=sha256, size_bytes=size_bytes, summary=summary
+            token_id=self._access.token_id,
+            name=name,
+            filename=filename,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            summary=summary,
         )
         try:
             return self._insert(row)
         except IntegrityError:  # only the hash can be there already
-            return self._of_hash(sha256)
+            first = self.find(sha256)
+            assert first is not None
+            return first
+
+    def find(self, sha256: str) -> Upload | None:
+        """The token's own upload of that file, where there is one."""
+        query = select(self._row).where(
+            self._row.sha256 == sha256, self._row.token_id == self._access.token_id
+        )
+        with self._database.session(read_only=True) as session:
+            row = session.scalars(query).one_or_none()
+            return None if row is None else Upload.from_row(row)
+
+    def count(self) -> int:
+        """How many uploads are the token's own."""
+        query = select(func.count()).where(self._row.token_id == self._access.token_id)
+        with self._database.session(read_only=True) as session:
+            return session.scalar(query) or 0
 
     def get(self, id: str) -> Upload:
         with self._database.session(read_only=True) as session:
@@ -59,9 +87,8 @@ class UploadStore:
     def page(self, limit: int, cursor: str | None = None) -> tuple[list[Upload], str | None]:
         """Up to `limit` uploads, newest first, and the cursor of the next page if there is one."""
         with self._database.session(read_only=True) as session:
-            rows, following = newest_first(
-                session, select(self._row), self._row.id, limit=limit, cursor=cursor
-            )
+            query = self._access.narrow(select(self._row), self._row.token_id)
+            rows, following = newest_first(session, query, self._row.id, limit=limit, cursor=cursor)
             return [Upload.from_row(row) for row in rows], following
 
     def delete(self, id: str) -> None:
@@ -76,13 +103,8 @@ class UploadStore:
             session.flush()
             return Upload.from_row(row)
 
-    def _of_hash(self, sha256: str) -> Upload:
-        with self._database.session(read_only=True) as session:
-            query = select(self._row).where(self._row.sha256 == sha256)
-            return Upload.from_row(session.scalars(query).one())
-
     def _found(self, session: Session, id: str) -> UploadRow:
         row = session.get(self._row, id)
-        if row is None:
+        if row is None or not self._access.sees(row.token_id):
             raise NotFound(self._kind, id)
         return row

@@ -9,9 +9,16 @@ from pareconv.service.cli import (
     measuring,
     serving,
     submission,
+    tokens,
     watching,
 )
-from pareconv.service.cli.connection import DEFAULT_SERVER, GlobalServer
+from pareconv.service.cli.connection import (
+    DEFAULT_SERVER,
+    Connection,
+    GlobalServer,
+    GlobalToken,
+    asking,
+)
 from pareconv.service.cli.failures import EPILOG, Commands
 
 app = typer.Typer(
@@ -24,11 +31,14 @@ app = typer.Typer(
 )
 shelf = typer.Typer(invoke_without_command=True)
 database = typer.Typer(help="The database.", no_args_is_help=True)
+keys = typer.Typer(help="Who may ask this machine's server.", no_args_is_help=True)
 
 
 @app.callback()
-def _every_command(context: typer.Context, server: GlobalServer = DEFAULT_SERVER) -> None:
-    context.obj = server
+def _every_command(
+    context: typer.Context, server: GlobalServer = DEFAULT_SERVER, token: GlobalToken = None
+) -> None:
+    context.obj = Connection(server, token)
 
 
 _COMMANDS = (
@@ -54,12 +64,16 @@ _COMMANDS = (
 )
 
 for _panel, _command in _COMMANDS:
-    app.command(rich_help_panel=_panel)(_command)
-shelf.callback()(libraries.libraries)
-shelf.command("front")(libraries.front)
+    app.command(rich_help_panel=_panel)(asking(_command))
+shelf.callback()(asking(libraries.libraries))
+shelf.command("front")(asking(libraries.front))
 app.add_typer(shelf, name="libraries", rich_help_panel="Jobs")
 database.command("upgrade")(serving.upgrade)
 app.add_typer(database, name="db", rich_help_panel="This machine")
+keys.command("create")(tokens.create)
+keys.command("list")(tokens.list_tokens)
+keys.command("revoke")(tokens.revoke)
+app.add_typer(keys, name="token", rich_help_panel="This machine")
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def libraries(
     Example: pareconv libraries
     """
     if context.invoked_subcommand is not None:
-        context.find_root().obj = server  # `libraries --server URL front` means it too
+        context.find_root().obj.server = server  # `libraries --server URL front` means it too
         return
     with connect(server) as client:
         page = client.libraries(limit=limit)

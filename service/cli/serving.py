@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pareconv.service.cli.failures import ExitCode
+from pareconv.service.cli.failures import BadInput, ExitCode
 from pareconv.service.cli.figures import size_of
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
@@ -50,6 +50,7 @@ def serve(
     Options override the PARECONV_... variables of the environment.
     """
     from pareconv.service import server
+    from pareconv.service.errors import Unguarded
     from pareconv.service.settings import ServiceSettings
     from pareconv.storage import logs
 
@@ -58,6 +59,10 @@ def serve(
         **{name: value for name, value in given.items() if value is not None}
     )
     logs.set_up(settings.log_format, settings.log_level)
+    try:
+        server.require_guard(settings)
+    except Unguarded as error:
+        raise BadInput(str(error)) from error
     address = f"http://{settings.host}:{settings.port}"
     typer.echo(f"Pareconv at {address}, its calls at {address}/docs, home {settings.home}")
     typer.echo("Ctrl-C stops it; unfinished jobs go on at the next start.")

@@ -6,19 +6,22 @@ from fastapi import APIRouter, Body, Depends, Query
 
 from pareconv.search.spec import JobSpec
 from pareconv.service.catalog_view import ArchitectureView, MethodView, OperatorView
-from pareconv.service.dependencies import InjectedTasks, require_json
+from pareconv.service.dependencies import InjectedStores, InjectedTasks, require_json
 from pareconv.service.inspection_view import InspectionView
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.routes.jobs import SPEC_EXAMPLE
+from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(tags=["catalog"])
+router = APIRouter(tags=["catalog"], route_class=ScopedRoute)
 
 Search = Annotated[str, Query(max_length=200, description="a part of the name or the family")]
 InspectedSpec = Annotated[JobSpec, Body(examples=[SPEC_EXAMPLE])]
 
 
 @router.get("/architectures", summary="List the teachers by name", responses=documented(503, 504))
+@needs(Scope.READ)
 def list_architectures(tasks: InjectedTasks, search: Search = "") -> Page[ArchitectureView]:
     wanted = search.lower()
     found = [
@@ -30,12 +33,14 @@ def list_architectures(tasks: InjectedTasks, search: Search = "") -> Page[Archit
 
 
 @router.get("/operators", summary="List the cheap operators", responses=documented(503, 504))
+@needs(Scope.READ)
 def list_operators(tasks: InjectedTasks) -> Page[OperatorView]:
     found = tasks.catalog()["operators"]
     return Page(items=[OperatorView.model_validate(each) for each in found], next=None)
 
 
 @router.get("/methods", summary="List the distillation methods", responses=documented(503, 504))
+@needs(Scope.READ)
 def list_methods(tasks: InjectedTasks) -> Page[MethodView]:
     found = tasks.catalog()["methods"]
     return Page(items=[MethodView.model_validate(each) for each in found], next=None)
@@ -46,8 +51,9 @@ def list_methods(tasks: InjectedTasks) -> Page[MethodView]:
     summary="Inspect a spec without a job",
     dependencies=[Depends(require_json)],
     response_model=InspectionView,
-    responses=documented(400, 413, 415, 503, 504),
+    responses=documented(400, 408, 413, 415, 503, 504),
 )
-def inspect(spec: InspectedSpec, tasks: InjectedTasks) -> dict[str, Any]:
+@needs(Scope.SUBMIT)
+def inspect(spec: InspectedSpec, tasks: InjectedTasks, stores: InjectedStores) -> dict[str, Any]:
     """Blocks, the options of each, what was left out and why, and which costs can be reached."""
-    return tasks.inspect(spec)
+    return tasks.inspect(spec, stores.access)

@@ -8,9 +8,11 @@ from fastapi.sse import EventSourceResponse
 from pareconv.service.dependencies import InjectedStores, InjectedStreams, Limit
 from pareconv.service.event_view import EventPage, EventView
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.storage.jobs import TERMINAL
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["results"], route_class=ScopedRoute)
 
 # The greatest number that every database takes for a row.
 _MAX_SEQ = 2**63 - 1
@@ -60,6 +62,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     response_model=EventPage,
     responses=documented(404) | _STREAM,
 )
+@needs(Scope.READ)
 def list_events(
     job_id: str,
     stores: InjectedStores,

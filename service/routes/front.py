@@ -10,10 +10,12 @@ from pareconv.service.front_view import ParetoView, front_tag, front_view
 from pareconv.service.job_view import cost_of
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.service.trial_view import TrialView
 from pareconv.storage.candidates import FrontCost
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["results"], route_class=ScopedRoute)
 
 _COSTS: dict[str, FrontCost] = {f"accuracy,{cost}": cost for cost in get_args(FrontCost)}
 Objectives = Annotated[
@@ -28,6 +30,7 @@ Objectives = Annotated[
     response_model=ParetoView,
     responses=documented(404) | {304: {"description": "The front is as the client has it"}},
 )
+@needs(Scope.READ)
 def show_front(
     job_id: str,
     stores: InjectedStores,
@@ -50,6 +53,7 @@ def show_front(
 
 
 @router.get("/trials", summary="List every trial", responses=documented(404))
+@needs(Scope.READ)
 def list_trials(
     job_id: str, stores: InjectedStores, limit: Limit = 100, cursor: Cursor = None
 ) -> Page[TrialView]:

@@ -13,10 +13,12 @@ from pareconv.service.dependencies import InjectedStores, InjectedTasks
 from pareconv.service.errors import NotReady
 from pareconv.service.metrics import Latencies, exposition
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs, open_to_all
 from pareconv.service.stores import Stores
 from pareconv.storage.errors import FilesUnavailable, Unavailable
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(tags=["server"])
+router = APIRouter(tags=["server"], route_class=ScopedRoute)
 
 API_VERSION = "1"
 
@@ -56,17 +58,20 @@ class Version(BaseModel):
 
 
 @router.get("/", include_in_schema=False)
+@open_to_all
 async def root() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
 @router.get("/healthz", summary="Tell that the server lives")
+@open_to_all
 async def healthz() -> Health:
     """Rests on nothing: neither the database nor a free thread."""
     return Health()
 
 
 @router.get("/readyz", summary="Tell whether it can work", responses=documented(503))
+@open_to_all
 def readyz(stores: InjectedStores, tasks: InjectedTasks) -> Readiness:
     """Ask the database, write a file where the artifacts go, and look whether the process that
     checks networks and data runs. `errors` names each that fails.
@@ -87,13 +92,17 @@ def readyz(stores: InjectedStores, tasks: InjectedTasks) -> Readiness:
     response_class=PlainTextResponse,
     responses=documented(503) | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
+@needs(Scope.READ)
 def metrics(request: Request, stores: InjectedStores) -> Response:
-    """Jobs, trials, times and workers of the whole database, and the latencies of this process."""
+    """Jobs, trials, times and workers of the whole database, whoever's they are, as numbers alone;
+    and the latencies of this process.
+    """
     latencies: Latencies = request.app.state.latencies
     return Response(exposition(stores.statistics, latencies), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/version", summary="Tell the versions")
+@open_to_all
 async def show_version() -> Version:
     return Version(pareconv=version("pareconv"), python=platform.python_version(), api=API_VERSION)
 

@@ -17,10 +17,12 @@ from pareconv.service.job_view import JobView, job_view
 from pareconv.service.more import MAX_PRIORITY, ExtensionRequest, PriorityRequest, extend
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.service.submission import InjectedSubmission
 from pareconv.storage.jobs import JobStatus
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ScopedRoute)
 
 SPEC_EXAMPLE: dict[str, Any] = {
     "name": "digits at half the FLOPs",
@@ -84,8 +86,9 @@ async def _admission(
     status_code=201,
     summary="Submit a job",
     openapi_extra={"requestBody": _BODY},
-    responses=documented(400, 413, 415, 503, 504, 507),
+    responses=documented(400, 408, 409, 413, 415, 503, 504, 507),
 )
+@needs(Scope.SUBMIT)
 def create_job(
     submission: InjectedSubmission,
     admission: Annotated[Admission, Depends(_admission)],
@@ -105,6 +108,7 @@ def create_job(
 
 
 @router.get("", summary="List the jobs, newest first")
+@needs(Scope.READ)
 def list_jobs(
     stores: InjectedStores,
     limit: Limit = 20,
@@ -116,6 +120,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}", summary="Show a job", responses=documented(404))
+@needs(Scope.READ)
 def show_job(job_id: str, stores: InjectedStores) -> JobView:
     return job_view(stores.jobs.get(job_id), stores)
 
@@ -124,14 +129,16 @@ def show_job(job_id: str, stores: InjectedStores) -> JobView:
     "/{job_id}",
     summary="Change a job's priority",
     dependencies=[Depends(require_json)],
-    responses=documented(400, 404, 409, 413, 415),
+    responses=documented(400, 404, 408, 409, 413, 415),
 )
+@needs(Scope.SUBMIT)
 def prioritize_job(job_id: str, asked: AskedPriority, stores: InjectedStores) -> JobView:
     """While it is queued; it keeps its place among those of the same priority."""
     return job_view(stores.jobs.prioritize(job_id, asked.priority), stores)
 
 
 @router.post("/{job_id}/pause", summary="Pause a job", responses=documented(404, 409))
+@needs(Scope.SUBMIT)
 def pause_job(job_id: str, stores: InjectedStores) -> JobView:
     """A waiting job is paused at once, a running one as soon as its worker sees it, within seconds.
 
@@ -142,6 +149,7 @@ def pause_job(job_id: str, stores: InjectedStores) -> JobView:
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=documented(404, 409))
+@needs(Scope.SUBMIT)
 def cancel_job(job_id: str, stores: InjectedStores) -> JobView:
     """A waiting job is cancelled at once, a running one as soon as its worker sees it.
 
@@ -151,6 +159,7 @@ def cancel_job(job_id: str, stores: InjectedStores) -> JobView:
 
 
 @router.post("/{job_id}/resume", summary="Resume a job", responses=documented(404, 409))
+@needs(Scope.SUBMIT)
 def resume_job(job_id: str, stores: InjectedStores) -> JobView:
     """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
     job = stores.jobs.resume(job_id)
@@ -163,8 +172,9 @@ def resume_job(job_id: str, stores: InjectedStores) -> JobView:
     status_code=202,
     summary="Extend a search",
     dependencies=[Depends(require_json)],
-    responses=documented(400, 404, 409, 413, 415),
+    responses=documented(400, 404, 408, 409, 413, 415),
 )
+@needs(Scope.SUBMIT)
 def extend_job(job_id: str, asked: AskedExtension, stores: InjectedStores) -> JobView:
     """Queue a job that has succeeded to search on from its trials, with new patience.
 
@@ -174,6 +184,7 @@ def extend_job(job_id: str, asked: AskedExtension, stores: InjectedStores) -> Jo
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=documented(404, 409))
+@needs(Scope.SUBMIT)
 def delete_job(job_id: str, stores: InjectedStores) -> None:
     """Forget a job that no worker has, with its trials, its events and those of its files that
     nothing else is.

@@ -25,8 +25,10 @@ from pareconv.service.latency_view import (
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.routes.jobs import SPEC_EXAMPLE
+from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(prefix="/latencies", tags=["latencies"])
+router = APIRouter(prefix="/latencies", tags=["latencies"], route_class=ScopedRoute)
 
 _LATENCY = {"latency": {"ms": "60%", "runtime": "onnxruntime", "batch": 1, "threads": 1}}
 TimedSpec = Annotated[JobSpec, Body(examples=[SPEC_EXAMPLE | {"budget": _LATENCY}])]
@@ -39,10 +41,11 @@ BroughtTable = Annotated[NewLatencyTable, Body(examples=[NEW_TABLE_EXAMPLE])]
     summary="Bundle what a spec needs timed",
     dependencies=[Depends(require_json)],
     response_class=FileResponse,
-    responses=documented(400, 413, 415, 503, 504)
+    responses=documented(400, 408, 413, 415, 503, 504)
     | {200: {"content": {"application/zip": {}}, "description": "a zip of ONNX files"}},
 )
-def make_bundle(spec: TimedSpec, tasks: InjectedTasks) -> FileResponse:
+@needs(Scope.SUBMIT)
+def make_bundle(spec: TimedSpec, tasks: InjectedTasks, stores: InjectedStores) -> FileResponse:
     """The teacher and every option of every block as ONNX files, in one zip.
 
     `pareconv measure` times it on the device that counts and brings the table to `POST /latencies`.
@@ -50,7 +53,7 @@ def make_bundle(spec: TimedSpec, tasks: InjectedTasks) -> FileResponse:
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         path = Path(file.name)
     try:
-        tasks.bundle(spec, path)
+        tasks.bundle(spec, stores.access, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -67,8 +70,9 @@ def make_bundle(spec: TimedSpec, tasks: InjectedTasks) -> FileResponse:
     status_code=201,
     summary="Bring a latency table",
     dependencies=[Depends(require_json)],
-    responses=documented(400, 413, 415),
+    responses=documented(400, 408, 413, 415),
 )
+@needs(Scope.SUBMIT)
 def add_table(table: BroughtTable, stores: InjectedStores, response: Response) -> LatencyTableView:
     """Keep what was measured. Of the same device, conditions and versions there is one table: what
     it lacks is added, what it has stays.
@@ -80,6 +84,7 @@ def add_table(table: BroughtTable, stores: InjectedStores, response: Response) -
 
 
 @router.get("", summary="List the latency tables, newest first")
+@needs(Scope.READ)
 def list_tables(
     stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[LatencyTableView]:
@@ -88,6 +93,7 @@ def list_tables(
 
 
 @router.get("/{id}", summary="Show a latency table", responses=documented(404))
+@needs(Scope.READ)
 def show_table(id: str, stores: InjectedStores) -> LatencyTableWithEntries:
     """The table with every latency in it."""
     return LatencyTableWithEntries.with_entries(
@@ -98,6 +104,7 @@ def show_table(id: str, stores: InjectedStores) -> LatencyTableWithEntries:
 @router.delete(
     "/{id}", status_code=204, summary="Delete a latency table", responses=documented(404)
 )
+@needs(Scope.SUBMIT)
 def delete_table(id: str, stores: InjectedStores) -> None:
     """Forget a table. What a later job needs of it is measured again."""
     stores.latencies.delete(id)

@@ -10,8 +10,10 @@ from pareconv.service.pages import Page
 from pareconv.service.prediction import predict
 from pareconv.service.prediction_view import PredictedFrontView
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(prefix="/libraries", tags=["libraries"])
+router = APIRouter(prefix="/libraries", tags=["libraries"], route_class=ScopedRoute)
 
 Amount = Annotated[
     str | None,
@@ -23,6 +25,7 @@ Amount = Annotated[
 
 
 @router.get("", summary="List the libraries, newest first")
+@needs(Scope.READ)
 def list_libraries(
     stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[LibraryView]:
@@ -31,6 +34,7 @@ def list_libraries(
 
 
 @router.get("/{id}", summary="Show a library", responses=documented(404))
+@needs(Scope.READ)
 def show_library(id: str, stores: InjectedStores) -> LibraryWithEntries:
     """The library with every option of every block that was distilled for it so far."""
     library = stores.libraries.get(id)
@@ -42,6 +46,7 @@ def show_library(id: str, stores: InjectedStores) -> LibraryWithEntries:
     summary="Predict the front at any budget",
     responses=documented(404, 409),
 )
+@needs(Scope.READ)
 def predict_front(
     id: str,
     stores: InjectedStores,
@@ -56,6 +61,7 @@ def predict_front(
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a library", responses=documented(404, 409))
+@needs(Scope.SUBMIT)
 def delete_library(id: str, stores: InjectedStores) -> None:
     """Forget a library and all that is in it, unless a worker builds it or a running job needs it.
 

@@ -13,10 +13,12 @@ from pareconv.service.job_view import JobView, job_view
 from pareconv.service.more import StudentRequest, finish_student
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.service.stores import Stores
 from pareconv.storage.artifacts import Artifact
+from pareconv.storage.scopes import Scope
 
-router = APIRouter(prefix="/jobs/{job_id}/students", tags=["results"])
+router = APIRouter(prefix="/jobs/{job_id}/students", tags=["results"], route_class=ScopedRoute)
 
 AskedStudent = Annotated[StudentRequest, Body(examples=[{"trial": 7}])]
 # A page of the file store may look as it likes, and do nothing: it shows names that users gave.
@@ -39,6 +41,7 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("", summary="List the students", responses=documented(404))
+@needs(Scope.READ)
 def list_students(job_id: str, stores: InjectedStores) -> Page[Point]:
     """Every trial that was finished, on the front or not, with its files."""
     return Page(items=students_view(stores.jobs.get(job_id), stores), next=None)
@@ -49,9 +52,10 @@ def list_students(job_id: str, stores: InjectedStores) -> Page[Point]:
     status_code=202,
     summary="Finish one more student",
     dependencies=[Depends(require_json)],
-    responses=documented(400, 404, 409, 413, 415)
+    responses=documented(400, 404, 408, 409, 413, 415)
     | {200: {"model": JobView, "description": "It is finished already"}},
 )
+@needs(Scope.SUBMIT)
 def finish_one(
     job_id: str, asked: AskedStudent, stores: InjectedStores, response: Response
 ) -> JobView:
@@ -72,6 +76,7 @@ def finish_one(
     response_class=FileResponse,
     responses=documented(404) | _FILE,
 )
+@needs(Scope.READ)
 def download_student(
     job_id: str,
     trial: int,

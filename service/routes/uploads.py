@@ -14,7 +14,9 @@ from pareconv.service.dependencies import (
 from pareconv.service.intake import SentFile
 from pareconv.service.pages import Page
 from pareconv.service.problems import documented
+from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.service.upload_view import UploadView
+from pareconv.storage.scopes import Scope
 from pareconv.storage.uploads import Kind
 
 SentPart = Annotated[
@@ -26,15 +28,16 @@ NameField = Annotated[
 
 
 def _router(kind: Kind, *, what: str) -> APIRouter:
-    router = APIRouter(prefix=f"/{kind}s", tags=["uploads"])
+    router = APIRouter(prefix=f"/{kind}s", tags=["uploads"], route_class=ScopedRoute)
 
     @router.post(
         "",
         status_code=201,
         summary=f"Upload {what}",
         dependencies=[Depends(require_multipart)],
-        responses=documented(400, 413, 415, 503, 504, 507),
+        responses=documented(400, 408, 409, 413, 415, 503, 504, 507),
     )
+    @needs(Scope.SUBMIT)
     def upload(
         file: SentPart, intake: InjectedIntake, response: Response, name: NameField = None
     ) -> UploadView:
@@ -48,6 +51,7 @@ def _router(kind: Kind, *, what: str) -> APIRouter:
         return UploadView.of(kind, found)
 
     @router.get("", summary=f"List the {kind}s, newest first")
+    @needs(Scope.READ)
     def list_uploads(
         stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
     ) -> Page[UploadView]:
@@ -55,12 +59,14 @@ def _router(kind: Kind, *, what: str) -> APIRouter:
         return Page(items=[UploadView.brief(kind, each) for each in found], next=following)
 
     @router.get("/{id}", summary=f"Show a {kind}", responses=documented(404))
+    @needs(Scope.READ)
     def show_upload(id: str, stores: InjectedStores) -> UploadView:
         return UploadView.of(kind, stores.uploads[kind].get(id))
 
     @router.delete(
         "/{id}", status_code=204, summary=f"Delete a {kind}", responses=documented(404, 409)
     )
+    @needs(Scope.SUBMIT)
     def delete_upload(id: str, intake: InjectedIntake) -> None:
         """Forget an upload and its file, unless a job that has not finished names it."""
         intake.delete(kind, id)

@@ -11,6 +11,7 @@ from pareconv.search.inspection import inspect
 from pareconv.search.profiling import profile
 from pareconv.search.references import References
 from pareconv.search.spec import JobSpec
+from pareconv.storage.access import Access
 from pareconv.storage.database import Database
 from pareconv.storage.latencies import Latency, LatencyStore
 from pareconv.storage.settings import Settings
@@ -168,3 +169,19 @@ def test_a_real_clock(references, store):
     assert [asdict(each) for each in stored] == sorted(
         found["latencies"]["new"], key=lambda each: each["key"]
     )
+
+
+def test_a_table_of_another_is_not_there_and_its_latencies_decide_nothing(settings, store):
+    subject = {"device": "d", "runtime": "torch", "batch": 1, "threads": 1, "versions": {}}
+    table = store.open(**subject)
+    store.put(table.id, [Latency("1" * 64, "keep", "1x3x8x8", 1.0, 1.0, 0.0)])
+    with References(settings) as references:
+        assert len(references.latencies(subject)) == 1
+        assert len(references.latency_table(f"latency:{table.id}")[1]) == 1
+    with References(settings, Access("ann")) as others:
+        assert others.latencies(subject) == []
+        with pytest.raises(InvalidSpec, match=f"no latency table '{table.id}' is there"):
+            others.latency_table(f"latency:{table.id}")
+    with References(settings, Access("an admin", sees_all=True)) as admins:
+        assert admins.latencies(subject) == []  # its own are measured anew
+        assert len(admins.latency_table(f"latency:{table.id}")[1]) == 1

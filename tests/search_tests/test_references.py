@@ -5,6 +5,7 @@ import pytest
 from pareconv.search.data.sources import Source
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
+from pareconv.storage.access import NOTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.settings import Settings
 from pareconv.storage.uploads import UploadStore
@@ -70,6 +71,19 @@ def test_an_uploaded_data_set_is_found_with_its_hash(references, upload):
 
 def test_uploaded_weights_are_found(references, upload):
     assert references.weights(f"teacher:{upload('teacher', b'weights')}").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("kind", ["teacher", "dataset"])
+def test_what_is_another_s_is_refused_as_what_is_not_there(kind, references, tmp_path, upload):
+    id = upload(kind, b"of nobody")
+    settings = Settings(home=tmp_path / "home")
+    for access in (Access("ann"), NOTHING):
+        with References(settings, access) as others:
+            look_up = others.weights if kind == "teacher" else others.source
+            refused, missing = (refusal(look_up, f"{kind}:{each}") for each in (id, "nowhere"))
+            assert str(refused).replace(id, "nowhere") == str(missing)
+    with References(settings, Access("an admin", sees_all=True)) as admins:
+        (admins.weights if kind == "teacher" else admins.source)(f"{kind}:{id}")
 
 
 def test_weights_on_the_server_are_found(references, root):

@@ -295,12 +295,12 @@ def test_a_worker_waits_for_a_database_that_is_away(home, monkeypatch):
     worker, _ = home.worker()
     claim, refused = worker._stores.jobs.claim, []
 
-    def away_at_first(*given):
+    def away_at_first(*given, **limits):
         if len(refused) < 3:
             refused.append(given)
             raise Unavailable("no route to the database")
         worker._ending.set()
-        return claim(*given)
+        return claim(*given, **limits)
 
     worker._stores.jobs.claim = away_at_first
     worker.run()

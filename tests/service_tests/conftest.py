@@ -156,6 +156,11 @@ def runner() -> FakeRunner:
     return FakeRunner()
 
 
+@pytest.fixture(scope="module")
+def module_runner() -> FakeRunner:
+    return FakeRunner()
+
+
 @pytest.fixture
 def settings(tmp_path, monkeypatch) -> ServiceSettings:
     return _settings(tmp_path, monkeypatch)

@@ -68,6 +68,8 @@ def test_all_calls_are_there(document):
         "GET /operators",
         "GET /methods",
         "POST /inspect",
+        "POST /session",
+        "DELETE /session",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

@@ -11,6 +11,11 @@ import httpx
 import psutil
 import pytest
 
+from pareconv.service.errors import Unguarded
+from pareconv.service.server import require_guard, serve
+from pareconv.service.stores import Stores
+from pareconv.storage.tokens import Scope
+
 SERVE = (
     "from pareconv.service.server import serve;"
     "from pareconv.service.settings import ServiceSettings; serve(ServiceSettings())"
@@ -124,3 +129,21 @@ def test_a_port_that_is_taken_is_an_error(tmp_path):
 
     assert process.returncode != 0
     assert "address already in use" in output
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
+def test_this_machine_is_served_without_a_token(settings, host):
+    require_guard(settings.model_copy(update={"host": host}))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.5", "localhost.example"])
+def test_others_are_served_once_there_is_a_token(settings, host):
+    settings = settings.model_copy(update={"host": host})
+    with pytest.raises(Unguarded, match=r"PARECONV_HOST"):
+        require_guard(settings)
+    with pytest.raises(Unguarded):
+        serve(settings)
+    stores = Stores.open(settings)
+    stores.tokens.create(Scope.ADMIN)
+    stores.database.close()
+    require_guard(settings)

@@ -7,6 +7,7 @@ import pytest
 from pareconv.search.spec import JobSpec
 from pareconv.service.errors import Busy
 from pareconv.service.tasks import Tasks
+from pareconv.storage.access import EVERYTHING
 
 
 def test_one_check_at_a_time_and_few_that_wait(runner, spec):
@@ -24,7 +25,7 @@ def test_one_check_at_a_time_and_few_that_wait(runner, spec):
     runner.answers["inspect"] = answer
     tasks = Tasks(runner)
     job = JobSpec.model_validate(spec)
-    waiting = [threading.Thread(target=tasks.inspect, args=(job,)) for _ in range(8)]
+    waiting = [threading.Thread(target=tasks.inspect, args=(job, EVERYTHING)) for _ in range(8)]
     for each in waiting:
         each.start()
     going_on.wait(10)
@@ -32,13 +33,13 @@ def test_one_check_at_a_time_and_few_that_wait(runner, spec):
         pass
 
     with pytest.raises(Busy, match="try again later"):
-        tasks.inspect(job)
+        tasks.inspect(job, EVERYTHING)
 
     release.set()
     for each in waiting:
         each.join()
     assert len(runner.calls) == 8
-    tasks.inspect(job)
+    tasks.inspect(job, EVERYTHING)
 
 
 def test_a_server_that_is_busy_says_when_to_come_back(client, spec, runner, assert_problem):

@@ -121,7 +121,7 @@ def test_a_table_without_migration_is_noticed(database):
     metadata = type(Base.metadata)()
     for table in Base.metadata.sorted_tables:
         table.to_metadata(metadata)
-    Table("tokens", metadata, Column("id", Integer, primary_key=True))
+    Table("visitors", metadata, Column("id", Integer, primary_key=True))
     assert [kind for kind, *_ in differences(database, metadata)] == ["add_table"]
 
 

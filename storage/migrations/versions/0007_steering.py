@@ -1,6 +1,6 @@
 """Priorities, where the time of a job went, and signs of life of workers.
 
-Revision 0007, after 0005. Types are spelt out: a later change of the models must not change it.
+Revision 0007, after 0006. Types are spelt out: a later change of the models must not change it.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,112 @@
+"""The commands on tokens: make, list, revoke. They work on the database of the settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from pareconv.service.cli.connection import AsJson
+from pareconv.service.cli.figures import age
+from pareconv.storage.database import Database
+from pareconv.storage.scopes import Scope
+from pareconv.storage.settings import Settings
+from pareconv.storage.tokens import Token, TokenStore
+
+AskedScope = Annotated[
+    Scope,
+    typer.Option(
+        "--scope",
+        help="read: look at what is its own; submit: make and change that too; "
+        "admin: all of everybody's, and the dashboard.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="A label for people, such as whose it is.")
+]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--of",
+        metavar="TOKEN",
+        help="Id of a token whose jobs and files it shall see and add to; default: its own.",
+    ),
+]
+TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, as `token list` has it.")]
+
+
+def create(*, scope: AskedScope, name: Name = None, of: Of = None) -> None:
+    """Make a token, and print its secret, this once.
+
+    Example: pareconv token create --scope submit --name laptop
+
+    From the first one on, the server answers nobody without a token.
+    """
+    with _tokens() as tokens:
+        is_first = not tokens.are_asked_for()
+        token, secret = tokens.create(scope, name=name, of=of)
+    typer.echo(f"Token {token.id} of scope {scope}; keep it, it cannot be shown again:", err=True)
+    typer.echo(secret)
+    if is_first:
+        typer.echo(
+            "From now on the server asks for a token. What was there before, only one of scope "
+            "admin sees.",
+            err=True,
+        )
+
+
+def list_tokens(*, as_json: AsJson = False) -> None:
+    """List the tokens, newest first; their secrets are not known.
+
+    Example: pareconv token list
+    """
+    with _tokens() as tokens:
+        found = tokens.all()
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2, default=str))
+    elif found:
+        _print_tokens(found)
+    else:
+        typer.echo("No tokens: the server answers its own machine, and asks nobody who they are.")
+
+
+def revoke(token: TokenId) -> None:
+    """Let nobody in with a token any more, at once; what it made stays.
+
+    Example: pareconv token revoke 01J9ZK
+    """
+    with _tokens() as tokens:
+        tokens.revoke(token)
+    typer.echo(f"Token {token} is revoked")
+
+
+@contextmanager
+def _tokens() -> Iterator[TokenStore]:
+    database = Database(Settings().database)
+    try:
+        database.migrate()
+        yield TokenStore(database)
+    finally:
+        database.close()
+
+
+def _print_tokens(found: list[Token]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("Token", no_wrap=True)
+    table.add_column("Name", overflow="fold")  # the only one that gives way
+    for title in ("Scope", "State", "Last use", "Age"):
+        table.add_column(title, no_wrap=True)
+    for token in found:
+        last = token.last_used_at
+        state = "in use" if token.revoked_at is None else "revoked"
+        used = "never" if last is None else age(last.isoformat())
+        figures = (token.scope, state, used, age(token.created_at.isoformat()))
+        table.add_row(token.id, token.name or "", *figures)
+    Console().print(table)
