@@ -5,8 +5,8 @@ coordinator with its sampler, the executor and its processes, the stores, the da
 
 - Throughput: trials that take five seconds, on 1 to 16 processes, or on a Ray cluster with as many.
 - Cost: trials that take no time, one after another. How long the coordinator takes for each, from
-  one to the next, after 10, 1,000 and 10,000 trials: asking, a task's way there and back, telling
-  the sampler, and writing.
+  one to the next, in a job that has 10, 1,000 and 10,000 of them: asking, a task's way there and
+  back, telling the sampler, and writing. The job is given them (`benchmarks/filling.py`).
 """
 
 import argparse
@@ -20,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from time import process_time
 from typing import Any
 
 import optuna
@@ -29,6 +30,7 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from benchmarks import standin
+from benchmarks.filling import fill
 from benchmarks.ray_cluster import running_cluster
 from benchmarks.record import Record
 from pareconv.search.executors.local import Local
@@ -104,7 +106,9 @@ def throughput(rows: Sequence[Row]) -> Table:
 
 def cost(rows: Sequence[Row]) -> Table:
     """Milliseconds of the coordinator for a trial."""
-    shown = Table("database", "trials before", "median", "slowest of the trials")
+    shown = Table(
+        "database", "trials before", "median", "slowest", "processor time, begun and ended"
+    )
     for row in sorted(rows, key=lambda row: (row["database"], row["before"])):
         if row["measured"] == "cost":
             shown.add_row(
@@ -112,8 +116,12 @@ def cost(rows: Sequence[Row]) -> Table:
                 f"{row['before']:,}",
                 f"{row['cost_ms']:.0f} ms",
                 f"{row['slowest_ms']:.0f} ms",
+                f"{row['cpu_ms']:.0f} ms",
             )
-    shown.caption = f"{_WINDOW} trials that take no time, from one to the next"
+    shown.caption = (
+        f"{_WINDOW} trials that take no time, from one to the next; processor time is the median "
+        "of the coordinator's own"
+    )
     return shown
 
 
@@ -147,33 +155,74 @@ def _throughput(url: str, executor: str, workers: int) -> Row:
 
 
 def _costs(url: str, before: Sequence[int]) -> Iterator[Row]:
+    """Of jobs that are given so many trials of random plans, and go on from there."""
     with _executor("local", 1, 0.0) as running:
-        done = _job(url, running, max(before) + _WINDOW + 1)
-    starts = [each.created_at for each in done]
-    steps = [1000 * (later - earlier).total_seconds() for earlier, later in pairwise(starts)]
-    for number in before:
-        window = steps[number : number + _WINDOW]
-        yield {
-            "measured": "cost",
-            "executor": "local",
-            "workers": 1,
-            "before": number,
-            "cost_ms": median(window),
-            "slowest_ms": max(window),
-        }
+        _warm(running)
+        for number in before:
+            found = _begun(url, number)
+            clock = _Clock(running)
+            done = _ended(url, found, clock, number + _WINDOW)
+            starts = [each.created_at for each in done[number:]]
+            steps = [1000 * (after - start).total_seconds() for start, after in pairwise(starts)]
+            yield {
+                "measured": "cost",
+                "executor": "local",
+                "workers": 1,
+                "before": number,
+                "trials": _WINDOW,
+                "cost_ms": median(steps),
+                "slowest_ms": max(steps),
+                "cpu_ms": median(1000 * (after - start) for start, after in pairwise(clock.times)),
+            }
 
 
-def _job(url: str, executor: Executor, trials: int) -> list[Candidate]:
-    """The candidates of a job of so many trials; RuntimeError if it fails."""
-    settings = Settings()
+class _Clock:
+    """An executor that notes how much time this process had of the processor at every trial."""
+
+    slots = 1
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.times: list[float] = []
+
+    def call(self, task: str, *arguments: Any, **options: Any) -> Row:
+        if task == "evaluate":
+            self.times.append(process_time())
+        return self._executor.call(task, *arguments, **options)
+
+
+def _begun(url: str, number: int) -> str:
+    """The id of a job that has tried so many plans, and may try more."""
     database = Database(url)
     database.migrate()
     jobs = JobStore(database)
-    id = jobs.create(standin.spec(trials))[0].id
-    worker = Worker(settings.model_copy(update={"database_url": url}), executor, threading.Event())
+    id = jobs.create(standin.spec(number + _WINDOW))[0].id
+    job = jobs.claim("scale", 60.0)
+    assert job is not None
+    profiled = standin.TASKS["profile"]({"spec": job.spec}, lambda _: None)
+    jobs.update(id, owner="scale", profile=profiled["profile"], resolved=profiled["resolved"])
+    fill(url, id, number)
+    jobs.release(id, "scale")
+    database.close()
+    return id
+
+
+def _job(url: str, executor: Executor, trials: int) -> list[Candidate]:
+    """The candidates of a job of so many trials."""
+    database = Database(url)
+    database.migrate()
+    id = JobStore(database).create(standin.spec(trials))[0].id
+    database.close()
+    return _ended(url, id, executor, trials)
+
+
+def _ended(url: str, id: str, executor: Executor, trials: int) -> list[Candidate]:
+    """The candidates of the job once it has succeeded; RuntimeError if it does not."""
+    settings = Settings(database_url=url)
+    worker = Worker(settings, executor, threading.Event())
     worker.work_once()
-    job = jobs.get(id)
-    found = CandidateStore(database).all(id)
+    database = Database(url)
+    job, found = JobStore(database).get(id), CandidateStore(database).all(id)
     database.close()
     if job.status is not JobStatus.SUCCEEDED or len(found) != trials:
         raise RuntimeError(f"job {id}: {job.status}, {len(found)} trials, {job.error}")

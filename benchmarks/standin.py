@@ -18,6 +18,8 @@ Json = dict[str, Any]
 
 SECONDS = "PARECONV_STANDIN_SECONDS"
 
+ARCHITECTURE = "cifar_resnet20"
+
 _BLOCKS, _STEPS = 9, 8  # as many as a ResNet-20 has blocks; 9 options each
 _HASH = "0" * 64
 
@@ -26,7 +28,7 @@ def spec(trials: int) -> Json:
     """A job of so many trials, and nothing after them."""
     return {
         "name": f"{trials} trials",
-        "teacher": {"architecture": "cifar_resnet20"},
+        "teacher": {"architecture": ARCHITECTURE},
         "dataset": {"source": "digits"},
         "budget": {"flops": 60_000},
         "library": None,
@@ -36,7 +38,7 @@ def spec(trials: int) -> Json:
     }
 
 
-def _table() -> CostTable:
+def table() -> CostTable:
     options = {Option.of("svd", ratio=step / (_STEPS + 1)): step for step in range(1, _STEPS + 1)}
     saved = {
         option: Cost(-900 * (_STEPS + 1 - step), -90 * (_STEPS + 1 - step))
@@ -48,27 +50,27 @@ def _table() -> CostTable:
 
 def _accuracy(plan: Plan) -> float:
     """The more a block saves the worse, the first ones the most; and noise of the plan's own."""
-    table = _table()
+    changes = table().changes
     lost = sum(
-        0.01 * (1 + place) * (table.changes[block][plan.get(block, KEEP)].flops / 8000) ** 2
-        for place, block in enumerate(table.changes)
+        0.01 * (1 + place) * (changes[block][plan.get(block, KEEP)].flops / 8000) ** 2
+        for place, block in enumerate(changes)
     )
     return 0.9 - lost + Random(plan.key).gauss(0, 0.005)
 
 
 def _profile(payload: Json, _emit: Callable[[Json], None]) -> Json:
-    asked, table = JobSpec.model_validate(payload["spec"]), _table()
+    asked, space = JobSpec.model_validate(payload["spec"]), table()
     known = {"accuracy": 0.9, "accuracy_stderr": 0.01, "test_accuracy": 0.9}
     return {
         "resolved": asked.to_json(),
         "latencies": None,
         "profile": {
-            "teacher": table.teacher.to_json() | known,
+            "teacher": space.teacher.to_json() | known,
             "budget": {"flops": asked.budget.flops, "params": None},
-            "blocks": [{"name": name} for name in table.changes],
+            "blocks": [{"name": name} for name in space.changes],
             "classes": ["cat", "dog"],
             "images": {"train": 80, "validation": 10, "test": 20},
-            "table": table.to_json(),
+            "table": space.to_json(),
             "weights": _HASH,
             "data": _HASH,
             "versions": {"svd": 1},
@@ -79,7 +81,12 @@ def _profile(payload: Json, _emit: Callable[[Json], None]) -> Json:
 def _evaluate(payload: Json, _emit: Callable[[Json], None]) -> Json:
     seconds = float(os.environ[SECONDS])
     time.sleep(seconds)
-    accuracy = _accuracy(Plan.from_json(payload["plan"]))
+    return measured(Plan.from_json(payload["plan"]), seconds)
+
+
+def measured(plan: Plan, seconds: float) -> Json:
+    """What a trial of that plan results in."""
+    accuracy = _accuracy(plan)
     looks = zip(count(1), (0.06, 0.03, 0.0))
     return {
         "accuracy": accuracy,

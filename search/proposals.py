@@ -20,6 +20,7 @@ from pareconv.search.staircase import Staircase
 # A sampler that knows much comes back to what it knows: so often it is asked, then what it says is
 # varied, so often with one block, with two, and so on.
 _TRIES_PER_PLAN = 20
+_MOST_LOOKS = 1500  # at observations, for one proposal: the more there are the fewer questions
 _VARIED_BLOCKS = 10
 
 # A question takes time that grows with what was observed, and with how often it was asked before:
@@ -143,7 +144,8 @@ class Proposer:
 
     def _candidates(self, number: int) -> Iterator[Plan]:
         yield from self._first
-        for attempt in range(_TRIES_PER_PLAN):
+        tries = min(_TRIES_PER_PLAN, _MOST_LOOKS // max(1, len(self._observed)))
+        for attempt in range(max(1, tries)):
             seed = derived(self._problem.seed, "proposal", number, attempt)
             asked = self._asked(seed)
             plan = repaired(asked, self._problem, random.Random(seed))
