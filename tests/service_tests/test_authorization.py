@@ -88,6 +88,8 @@ def made(callers, name):
         key=job.id.ljust(64, "0"), architecture="a", teacher="2" * 64, data="3" * 64,
         recipe={}, teacher_cost={"flops": 1000, "params": 100, "adds": 0},
     )  # fmt: skip
+    if name.startswith("PATCH "):
+        return f"/jobs/{job.id}"  # it must still be queued
     claimed = callers.stores.jobs.claim("w", 60)
     while claimed is not None and claimed.id != job.id:
         claimed = callers.stores.jobs.claim("w", 60)
@@ -102,7 +104,7 @@ def made(callers, name):
     stores.artifacts.put(
         job.id, 0, format="onnx", sha256=sha256, size_bytes=size_bytes, filename="s.onnx"
     )
-    if "/cancel" not in name:
+    if not name.endswith(("/cancel", "/pause")):
         to = JobStatus.FAILED if "/resume" in name else JobStatus.SUCCEEDED
         callers.stores.jobs.transition(job.id, to, owner="w")
     table = stores.latencies.open(device=job.id, runtime="torch", batch=1, threads=1, versions={})
