@@ -246,8 +246,9 @@ def stack(compose, team_url, s3_server, tmp_path):
 
 
 def test_a_job_goes_through_what_it_starts(stack, tmp_path):
+    token = stack.run("api", "token", "create", "--scope", "admin").strip()
     stack.up(scale={"worker": 2})
-    with Client(f"http://127.0.0.1:{stack.port}") as client:
+    with Client(f"http://127.0.0.1:{stack.port}", token) as client:
         job = client.submit(SPEC)["id"]
         for event in client.watch(job):
             assert event["level"] != "error", event
@@ -258,8 +259,11 @@ def test_a_job_goes_through_what_it_starts(stack, tmp_path):
         path = client.download(job, student["trial"], "onnx", tmp_path)
         [file] = student["artifacts"]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
-        board = httpx.get(f"{client.url}/dashboard/", follow_redirects=True, timeout=60)
-        assert board.status_code == 200
+        board = f"{client.url}/dashboard/"
+        assert httpx.get(board, timeout=60).status_code == 401
+        asked = {"authorization": f"Bearer {token}"}
+        shown = httpx.get(board, headers=asked, follow_redirects=True, timeout=60)
+        assert shown.status_code == 200
 
         assert "Removed 0 of" in stack.run("api", "gc", "--grace-hours", "0")
         client.delete(job)
