@@ -1,5 +1,5 @@
 """One small job looked at: what its library holds and promises, and what its trials measured:
-`python -m benchmarks.anatomy`. Also draws the pictures of docs/search.md and of the README.
+`python -m benchmarks.anatomy`. Also draws the pictures of docs/how-it-works.md and of the README.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.record import Record, load
+from pareconv.service.client import Client
 from pareconv.service.demo import running_server
 
 Row = dict[str, Any]
@@ -43,21 +44,25 @@ def _row(home: Path) -> Row:
         job = client.submit(SPEC)["id"]
         for event in client.watch(job):
             print(event["message"], flush=True)
-        known = client.job(job)
-        library = client.library(known["library"])
-        return {
-            "seed": SPEC["seed"],
-            "spec": SPEC,
-            "teacher": known["teacher"],
-            "library": [{key: each[key] for key in _SHOWN} for each in library["entries"]],
-            "predicted": client.library_front(known["library"])["points"],
-            "trials": [
-                {key: each[key] for key in ("trial", "accuracy", "flops_ratio", "predicted")}
-                for each in client.trials(job)
-                if each["state"] == "complete"
-            ],
-            "front": [each["trial"] for each in client.front(job)["items"]],
-        }
+        return _seen(client, job)
+
+
+def _seen(client: Client, job: str) -> Row:
+    known = client.job(job)
+    library = client.library(known["library"])
+    return {
+        "seed": SPEC["seed"],
+        "spec": SPEC,
+        "teacher": known["teacher"],
+        "library": [{key: each[key] for key in _SHOWN} for each in library["entries"]],
+        "predicted": client.library_front(known["library"])["points"],
+        "trials": [
+            {key: each[key] for key in ("trial", "accuracy", "flops")}
+            for each in client.trials(job)
+            if each["state"] == "complete"
+        ],
+        "front": [each["trial"] for each in client.front(job)["points"]],
+    }
 
 
 def table(rows: list[Row]) -> Table:
@@ -72,7 +77,7 @@ def table(rows: list[Row]) -> Table:
 
 
 def draw() -> None:
-    """All pictures, from what is recorded."""
+    """All pictures, from what is recorded here and from the job of the README (`front.json`)."""
     [row] = load("anatomy")["rows"]
     _library(row, _FIGURES / "library.svg")
     _search(row, _FIGURES / "search.svg")
@@ -97,21 +102,21 @@ def _library(row: Row, path: Path) -> None:
 def _search(row: Row, path: Path) -> None:
     """What the library promises at each cost, and what trials measured there."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(7, 6), sharex=True)
-    points = row["predicted"]
+    points, whole = row["predicted"], row["teacher"]["flops"]
     costs = [100 * each["flops_ratio"] for each in points]
     above.plot(costs, [each["score"] for each in points], "o-", ms=3, color="C0")
     above.set_yscale("symlog", linthresh=0.01)
     above.set_ylabel("promised: summed score")
     trials = row["trials"]
     seen = below.scatter(
-        [100 * each["flops_ratio"] for each in trials],
+        [100 * each["flops"] / whole for each in trials],
         [100 * each["accuracy"] for each in trials],
         c=[each["trial"] for each in trials],
         cmap="viridis",
         s=28,
     )
     front = sorted(
-        (100 * each["flops_ratio"], 100 * each["accuracy"])
+        (100 * each["flops"] / whole, 100 * each["accuracy"])
         for each in trials
         if each["trial"] in row["front"]
     )
@@ -119,7 +124,7 @@ def _search(row: Row, path: Path) -> None:
     below.set_xlabel(_BUDGET)
     below.set_ylabel("measured: validation accuracy, %")
     below.legend(frameon=False, loc="lower right")
-    figure.colorbar(seen, ax=[above, below], label="trial")
+    figure.colorbar(seen, ax=[above, below], label="trial", format="%d")
     _save(figure, [above, below], path, is_tight=False)
 
 

@@ -32,6 +32,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", lambda _: _write_reference())
+    app.connect("env-before-read-docs", lambda app, _env, _names: _refuse_names_of_sphinx(app))
     app.connect("build-finished", lambda app, error: error or _require_no_network(app.outdir))
 
 
@@ -41,6 +42,12 @@ def _write_reference() -> None:
         path = _REFERENCE / f"{name}.md"
         if not path.exists() or path.read_text() != content:
             path.write_text(content)
+
+
+def _refuse_names_of_sphinx(app: Sphinx) -> None:
+    """Sphinx writes pages of these names itself, over ours."""
+    if taken := {"search", "genindex"} & app.project.docnames:
+        raise ExtensionError(f"docs/{taken.pop()}.md would be lost: give it another name")
 
 
 def _require_no_network(built: Path) -> None:

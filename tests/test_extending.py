@@ -17,7 +17,11 @@ FILE = re.compile(r"^```python\n# (\S+/\w+\.py)\n(.*?)^```$", re.DOTALL | re.MUL
 TESTS = re.compile(r"^python -m (pytest tests/.*)$", re.MULTILINE)
 # Where the class goes in its list.
 OPERATOR = ("models/convolutions/registry.py", "Depthwise, Partial", "Depthwise, Cross, Partial")
-METHOD = ("search/distillation/methods.py", "    SparseMatching,\n", "    Similarity,\n")
+METHOD = (
+    "search/distillation/methods.py",
+    "    SparseMatching,\n",
+    "    SparseMatching,\n    Similarity,\n",
+)
 JOB = """
 import torch
 from torch import nn
@@ -63,10 +67,7 @@ def extended(folder: Path, page: str, place: tuple[str, str, str]) -> dict[str, 
     module = path.removesuffix(".py").replace("/", ".")
     [name] = re.findall(r"^class (\w+)", code, re.MULTILINE)
     imported = f"from pareconv.{module} import {name}\n"
-    listed = written.replace(before, after if name == "Cross" else before + after)
-    (packages / registry).write_text(
-        re.sub(r"(?=^from pareconv)", imported, listed, count=1, flags=re.M)
-    )
+    (packages / registry).write_text(imported + written.replace(before, after))
     return os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,11 +80,11 @@ class Terminal:
 
     def close(self) -> None:
         """Also of the server, where no command stopped it."""
-        os.killpg(self._shell.pid, signal.SIGTERM)
         try:
-            self._shell.communicate("wait\nexit\n", timeout=30)
+            self._shell.communicate("kill %1; wait\n", timeout=60)
         finally:
-            os.killpg(self._shell.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self._shell.pid, signal.SIGKILL)
 
 
 @dataclass
