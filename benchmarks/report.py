@@ -1,4 +1,4 @@
-"""Write docs/results.md and its figures from what the benchmarks recorded:
+"""Write docs/results.md and the figures of all documents from what the benchmarks recorded:
 `python -m benchmarks.report`.
 """
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks import (
     adder,
+    anatomy,
     any_model,
     faults,
     fidelity,
@@ -235,6 +236,7 @@ def main() -> None:
         if (RESULTS / f"{section.results}.json").exists():
             parts += _written(section)
     (_DOCS / "results.md").write_text("\n\n".join(parts) + "\n")
+    anatomy.draw()
 
 
 def _written(section: Section) -> list[str]:

@@ -3,22 +3,24 @@ written here, from the program itself.
 """
 
 import logging
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 project = "Pareconv"
 copyright = "the authors of Pareconv"
 version = release = version_of("pareconv")
-extensions = ["myst_parser", "sphinxcontrib.mermaid"]
+extensions = ["myst_nb"]
+nb_execution_mode = "off"  # tests/test_notebook.py runs it
 html_theme = "furo"
 html_title = "Pareconv"
 html_show_sourcelink = False
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
-myst_fence_as_directive = ["mermaid"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # operators.md has two titles, which is what it is about
 
@@ -30,6 +32,8 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", lambda _: _write_reference())
+    app.connect("env-before-read-docs", lambda app, _env, _names: _refuse_names_of_sphinx(app))
+    app.connect("build-finished", lambda app, error: error or _require_no_network(app.outdir))
 
 
 def _write_reference() -> None:
@@ -38,6 +42,20 @@ def _write_reference() -> None:
         path = _REFERENCE / f"{name}.md"
         if not path.exists() or path.read_text() != content:
             path.write_text(content)
+
+
+def _refuse_names_of_sphinx(app: Sphinx) -> None:
+    """Sphinx writes pages of these names itself, over ours."""
+    if taken := {"search", "genindex"} & app.project.docnames:
+        raise ExtensionError(f"docs/{taken.pop()}.md would be lost: give it another name")
+
+
+def _require_no_network(built: Path) -> None:
+    """ExtensionError where a page loads something from elsewhere."""
+    loaded = re.compile(r'<(?:script|img|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]+"')
+    for page in built.rglob("*.html"):
+        if found := loaded.search(page.read_text()):
+            raise ExtensionError(f"{page.name} needs the network: {found[0]}")
 
 
 def _calls() -> str:

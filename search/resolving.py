@@ -25,7 +25,7 @@ from pareconv.search.teaching import MOST_LR, rate
 _BATCH = 64
 
 # Block-wise: images per step, and of the first rung. A GPU is idle with the batch of a CPU; with
-# four times the images it makes as many steps, where fewer would teach less (docs/search.md).
+# four times the images it makes as many steps, where fewer would teach less (docs/how-it-works.md).
 _BLOCKWISE = {"cpu": (64, 2048), "cuda": (256, 8192)}
 _BLOCKWISE_LR = 0.001 / 64**0.5  # of Adam, times the square root of the batch
 

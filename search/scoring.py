@@ -4,8 +4,8 @@ The score of an option is KL(teacher || teacher with that one block replaced), a
 (Bercovich et al. 2024, arXiv 2411.19146, section 3.2) and LANA (Molchanov et al. 2022, arXiv
 2107.10624). Batch norms of the block take the statistics of the images on which its loss was
 measured; those after it keep the teacher's, which measures a small change more sharply
-(docs/search.md). As many images are looked at as the standard error asks for, the same ones for all
-options of a block: what tells them apart is the difference on an image.
+(docs/how-it-works.md). As many images are looked at as the standard error asks for, the same ones
+for all options of a block: what tells them apart is the difference on an image.
 """
 
 import math

@@ -14,8 +14,8 @@ from pareconv.search.workbench import Workbench
 
 _WEIGHT_DECAY = 5e-4
 
-# Of a batch of 64; measured in docs/search.md. A student that starts close to its teacher is moved
-# away by a large one, one that starts far away gets nowhere with a small one.
+# Of a batch of 64; measured in docs/how-it-works.md. A student that starts close to its teacher is
+# moved away by a large one, one that starts far away gets nowhere with a small one.
 _LEAST_LR, MOST_LR = 0.005, 0.03
 
 

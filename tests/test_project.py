@@ -21,7 +21,11 @@ from pareconv.service.errors import TABLE
 from pareconv.service.settings import ServiceSettings
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
+PAGES = [
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("docs/howto/*.md"),
+]  # docs/reference/ is made of the code
+DOCUMENTS = ("README.md", "CHANGELOG.md", *sorted(str(p.relative_to(ROOT)) for p in PAGES))
 PACKAGES = ("models", "search", "service", "storage")
 
 # Addresses of the server that its OpenAPI document leaves out.
@@ -64,7 +68,7 @@ def documented_calls(document: str) -> Iterator[tuple[str, str]]:
 
 
 def test_there_is_something_to_read() -> None:
-    assert {"docs/operators.md", "docs/rest.md", "docs/search.md", "docs/settings.md"} < set(
+    assert {"docs/operators.md", "docs/rest.md", "docs/how-it-works.md", "docs/settings.md"} < set(
         DOCUMENTS
     )
     for document in DOCUMENTS:
@@ -93,6 +97,23 @@ def test_commands_exist(document: str) -> None:
     pattern = r"(?:^|[\s/])pareconv ([a-z]+)"
     named = {name for code in code_of(document) for name in re.findall(pattern, code)}
     assert named <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_options_exist(document: str) -> None:
+    """Of a command, wherever one is shown with them."""
+    commands = typer.main.get_command(command_line).commands  # type: ignore[attr-defined]
+    shown = "\n".join(code_of(document)).replace("\\\n", " ")
+    for name, rest in re.findall(r"(?:^|[\s/])pareconv ([a-z]+)\b([^\n#;|&]*)", shown):
+        known = {each for parameter in commands[name].params for each in parameter.opts}
+        known |= {
+            o
+            for each in getattr(commands[name], "commands", {}).values()
+            for parameter in each.params
+            for o in parameter.opts
+        }
+        given = set(re.findall(r"(?<=\s)--[a-z-]+", rest))
+        assert given <= known, f"pareconv {name}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
