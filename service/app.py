@@ -28,8 +28,9 @@ from pareconv.service.routes import (
 from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
+from pareconv.service.web import routes as web
 
-_UPLOAD_PATHS = frozenset({"/jobs", "/teachers", "/datasets"})
+_UPLOAD_PATHS = frozenset({"/jobs", "/teachers", "/datasets"}) | web.UPLOAD_PATHS
 _ROUTERS = (
     jobs.router,
     front.router,
@@ -40,6 +41,7 @@ _ROUTERS = (
     *uploads.ROUTERS,
     catalog.router,
     health.router,
+    *web.ROUTERS,
 )
 
 

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import Literal
 
 from fastapi import APIRouter
-from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pareconv.service.dependencies import InjectedStores
@@ -38,11 +37,6 @@ class Version(BaseModel):
     pareconv: str
     python: str
     api: str = Field(description="grows when an answer changes its meaning")
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", summary="Tell that the server lives")
