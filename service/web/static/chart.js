@@ -9,6 +9,12 @@ const CONFIG = {
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
 };
 
+// Plotly is large: the numbers are asked for while it is read.
+const ready = new Promise((done) => {
+  if (document.readyState === "complete") done();
+  else document.addEventListener("DOMContentLoaded", done, { once: true });
+});
+
 let etag = null;
 let shown = null;
 
@@ -99,6 +105,10 @@ function labels(data) {
 
 function draw(data) {
   shown = data;
+  if (!data.teacher && data.trials.number.length === 0 && data.stopped.number.length === 0) {
+    place.querySelector(".waiting").textContent = "Nothing is measured yet: the teacher comes first.";
+    return;
+  }
   const layout = axes(data.cost_name, [...data.trials.accuracy, ...data.finalists.map((f) => f.accuracy), data.teacher?.accuracy ?? null]);
   layout.shapes = lines(data);
   layout.annotations = labels(data);
@@ -126,14 +136,17 @@ async function load() {
   const headers = etag === null ? {} : { "if-none-match": etag };
   const answer = await fetch(place.dataset.chart, { headers, cache: "no-store" });
   if (answer.status === 304 || !answer.ok) return;
+  const data = await answer.json();
+  await ready;
+  draw(data);
   etag = answer.headers.get("etag");
-  draw(await answer.json());
 }
 
 // --- several jobs over each other, by the share of their teacher's cost -----------------------
 
 async function compare(ids) {
   const answers = await Promise.all(ids.map((id) => fetch(`/ui/jobs/${id}/chart?cost=flops`).then((a) => a.json())));
+  await ready;
   const dashes = ["solid", "dash", "dot", "dashdot"];
   const colours = ["accent", "teacher", "good", "soft"];
   const known = answers.filter((each) => each.teacher);
