@@ -5,6 +5,7 @@ PARECONV_REQUIRE_BROWSER=1 makes that an error.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 NOT_FOUND = "Chromium: not found, the browser tests did not run; install it (apt install chromium)"
 _ARGUMENTS = (
@@ -31,6 +32,7 @@ _ARGUMENTS = (
     "--disable-sync",
 )
 _SECONDS = 60.0
+_UNANSWERED = re.compile(r"Failed to load resource|htmx:(sendError|afterRequest), ")
 
 
 @cache
@@ -61,19 +63,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context_of(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """Contexts whose pages must say nothing on their console: no error, no refused style."""
+    """Contexts whose pages must say nothing on their console: no error, no refused style.
+
+    A server that does not answer is said there, by the browser and by htmx.
+    """
     contexts: list[BrowserContext] = []
     said: list[str] = []
 
     def make(**options: object) -> BrowserContext:
         context = browser.new_context(**options)
         context.set_default_timeout(1000 * _SECONDS)
-        context.on(
-            "console",
-            lambda message: said.append(message.text)
-            if message.type in {"error", "warning"} and "Failed to load resource" not in message.text
-            else None,
-        )
+        context.on("console", lambda message: said.extend(_complaints(message)))
         context.on("weberror", lambda found: said.append(str(found.error)))
         contexts.append(context)
         return context
@@ -82,6 +82,11 @@ def context_of(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     for context in contexts:
         context.close()
     assert said == []
+
+
+def _complaints(message: ConsoleMessage) -> Iterator[str]:
+    if message.type in {"error", "warning"} and not _UNANSWERED.match(message.text):
+        yield message.text
 
 
 @pytest.fixture
