@@ -95,6 +95,6 @@ def _predicted(
     translation = Translation.of(every, teacher["accuracy"])
     if not front or translation is None:
         return None
-    points = sorted((_amount(each, cost), translation.accuracy(each["score"])) for each in front)
-    known = [(amount, accuracy) for amount, accuracy in points if accuracy is not None]
+    points = [(_amount(each, cost), translation.accuracy(each["score"])) for each in front]
+    known = sorted((amount, accuracy) for amount, accuracy in points if accuracy is not None)
     return {"cost": [each[0] for each in known], "accuracy": [each[1] for each in known]}

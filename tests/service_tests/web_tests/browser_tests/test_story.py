@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-LONG = 120_000  # milliseconds: what waits for the worker, on a busy machine
+LONG = 240_000  # milliseconds: what waits for the worker, on a busy machine
 
 
 def fill(page: Page, **fields: str) -> None:
