@@ -193,6 +193,11 @@ def test_what_can_be_reached_is_told(client):
     assert "1 blocks may be rebuilt" in text
     assert 'min="20"' in text
     assert "reachable: 200 to 1.00k" in text
+    refused = client.post(
+        "/ui/inspect", data=FORM | {"dataset.source": "nowhere", "seed": "-1"}
+    ).text
+    assert "is none of dataset" in refused
+    assert "greater than" not in refused
     assert "Choose a teacher" in client.post("/ui/inspect", data={"use": "flops"}).text
 
 
