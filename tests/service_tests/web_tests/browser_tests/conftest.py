@@ -32,7 +32,7 @@ _ARGUMENTS = (
     "--disable-sync",
 )
 _SECONDS = 60.0
-_UNANSWERED = re.compile(r"Failed to load resource|htmx:(sendError|afterRequest), ")
+_UNANSWERED = re.compile(r"Failed to load resource|htmx:(sendError|sendAbort|afterRequest), ")
 
 
 @cache
@@ -65,7 +65,7 @@ def browser() -> Iterator[Browser]:
 def context_of(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     """Contexts whose pages must say nothing on their console: no error, no refused style.
 
-    A server that does not answer is said there, by the browser and by htmx.
+    A server that does not answer, and a request that is given up, are said there by htmx too.
     """
     contexts: list[BrowserContext] = []
     said: list[str] = []
