@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pareconv.models.convolutions.registry import OPERATORS
+from pareconv.models.space import block_costs
 from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
 from pareconv.search.data.rows import chunks
@@ -58,6 +59,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
         accuracy = evaluate(bench.teacher, bench.validation)
         _check_skill(accuracy, bench, is_ours=preparation != "none")
     table = inspection.space.table
+    names = [block.name for block in inspection.space.blocks]
+    costs = block_costs(inspection.network, inspection.shape, names)
     return {
         "resolved": resolved.to_json(),
         "latencies": latencies,
@@ -79,7 +82,11 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
             "weights": save_weights(bench.teacher, references.files),
             "data": _fingerprint(bench),
             "blocks": [
-                {"name": block.name, "convs": list(block.convs)}
+                {
+                    "name": block.name,
+                    "convs": list(block.convs),
+                    "cost": costs[block.name].to_json(),
+                }
                 for block in inspection.space.blocks
             ],
             "left_out": [

@@ -9,18 +9,11 @@ from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.claim import Claim, LeaseLost
 from pareconv.search.errors import TaskDied
 from pareconv.search.spec import JobSpec
+from pareconv.search.stages import SPANS
 from pareconv.search.stores import Stores
 from pareconv.storage.events import Level
 from pareconv.storage.job_states import Stage
 from pareconv.storage.jobs import Job
-
-# Share of the whole job that is done when a stage begins and ends.
-SPANS = {
-    Stage.PROFILE: (0.0, 0.1),
-    Stage.LIBRARY: (0.1, 0.3),
-    Stage.SEARCH: (0.3, 0.7),
-    Stage.FINISH: (0.7, 1.0),
-}
 
 
 class Executor(Protocol):

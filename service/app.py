@@ -37,8 +37,9 @@ from pareconv.service.security_headers import SecurityHeaders
 from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
+from pareconv.service.web import routes as web
 
-_UPLOAD_PATHS = frozenset({"/jobs", "/teachers", "/datasets"})
+_UPLOAD_PATHS = frozenset({"/jobs", "/teachers", "/datasets"}) | web.UPLOAD_PATHS
 _ROUTERS = (
     jobs.router,
     front.router,
@@ -50,6 +51,7 @@ _ROUTERS = (
     catalog.router,
     session.router,
     health.router,
+    *web.ROUTERS,
 )
 
 

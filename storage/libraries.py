@@ -168,7 +168,7 @@ class LibraryStore:
                 _refuse_needed(session, id, self._access)
                 own = update(JobRow).where(JobRow.token_id == self._access.token_id)
                 session.execute(own.where(JobRow.library_id == id).values(library_id=None))
-                return None
+                return set()
             if leases.is_live(row, self._database.now(session)):
                 raise Conflict(
                     f"library {id} is being built by worker {row.lease_owner!r}; "

@@ -21,6 +21,7 @@ TORCH_FREE = {
     "pareconv.search.prediction",
     "pareconv.search.solver",
     "pareconv.search.spec",
+    "pareconv.search.stages",
 }
 OURS = {
     "models": ("pareconv.models",),

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, RedirectResponse
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,12 +55,6 @@ class Version(BaseModel):
     pareconv: str
     python: str
     api: str = Field(description="grows when an answer changes its meaning")
-
-
-@router.get("/", include_in_schema=False)
-@open_to_all
-async def root() -> RedirectResponse:
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", summary="Tell that the server lives")

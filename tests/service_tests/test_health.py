@@ -60,10 +60,3 @@ def test_versions(client):
     assert found["pareconv"] == version("pareconv")
     assert found["python"] == platform.python_version()
     assert found["api"] == "1"
-
-
-def test_the_root_leads_to_the_documentation(client):
-    response = client.get("/")
-
-    assert response.has_redirect_location
-    assert client.get(response.headers["location"]).status_code == 200

@@ -108,3 +108,18 @@ def test_news_of_hundreds_of_jobs_are_told_at_once(events, jobs):
     ids = [jobs.create({})[0].id for _ in range(250)]
     written = [events.append(id, "queued", "waits") for id in ids[::50]]
     assert events.news(dict.fromkeys(ids, 0)).events == written
+
+
+def test_the_newest_come_first(events, job):
+    for number in range(5):
+        events.append(job.id, "tick", str(number))
+    assert [event.message for event in events.newest(job.id, 2)] == ["4", "3"]
+    assert events.newest("nobody") == []
+
+
+def test_the_first_and_the_last_moment_of_each_type(events, job):
+    made = [events.append(job.id, type, "") for type in ("trial", "queued", "trial")]
+    assert events.spans(job.id) == {
+        "trial": (made[0].created_at, made[2].created_at),
+        "queued": (made[1].created_at, made[1].created_at),
+    }
