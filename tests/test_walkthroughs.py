@@ -25,7 +25,7 @@ ALONE = ("tutorial.md", "flops.md")  # the one starts a server itself, the other
 HOWTOS = ("howto/model.md", "howto/data.md", "howto/latency.md")
 SERVER = (
     "pareconv serve --home home --workers 0 > serve.log 2>&1 &",
-    "curl --silent --retry 90 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/readyz",
+    "curl --silent --retry 90 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/healthz",
 )
 SHOWN_PORT = 8000
 DONE = "--done--"
