@@ -18,6 +18,7 @@ from pareconv.service.web.library_map import Shown, library_map
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute
 from pareconv.service.web.plan_view import PlanView, plan_view
+from pareconv.service.web.small_front import small_front
 from pareconv.service.web.timeline import timeline
 from pareconv.service.web.visitor import InjectedVisitor, Visitor
 from pareconv.storage.candidates import FrontCost
@@ -69,8 +70,11 @@ def show_front(
 ) -> Response:
     job = stores.jobs.get(job_id)
     chosen = cost or cost_of(job)
+    front = front_view(job, stores, cost=chosen)
     values = job_values(job, stores, visitor, "front") | {
-        "front": front_view(job, stores, cost=chosen),
+        "front": front,
+        # Seen at once: Plotly takes a second or two to be read.
+        "preview": small_front(front.points, chosen, None),
         "cost": chosen,
         "has_latency": job.profile is not None and bool(job.profile["teacher"].get("latency_ms")),
     }

@@ -2,10 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from pareconv.storage.candidates import Candidate, FrontCost
+from pareconv.storage.candidates import FrontCost
 
 WIDTH, HEIGHT, EDGE = 120.0, 36.0, 4.0
+
+
+class Placed(Protocol):
+    """What has an accuracy and costs something: a candidate, or a point of a front's view."""
+
+    @property
+    def accuracy(self) -> float | None: ...
+    @property
+    def flops(self) -> int: ...
+    @property
+    def adds(self) -> int: ...
+    @property
+    def params(self) -> int: ...
+    @property
+    def latency_ms(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +33,7 @@ class SmallFront:
     text: str
 
 
-def small_front(
-    front: Sequence[Candidate], cost: FrontCost, whole: float | None
-) -> SmallFront | None:
+def small_front(front: Sequence[Placed], cost: FrontCost, whole: float | None) -> SmallFront | None:
     """`front` is cheapest first; the width is the teacher's cost. None where nothing is yet."""
     known = [(_amount(each, cost), each.accuracy or 0.0) for each in front]
     if not known:
@@ -45,7 +59,7 @@ def _share(accuracy: float, low: float, high: float) -> float:
     return (accuracy - low) / (high - low) if high > low else 0.5
 
 
-def _amount(candidate: Candidate, cost: FrontCost) -> float:
+def _amount(candidate: Placed, cost: FrontCost) -> float:
     match cost:
         case "flops":
             return candidate.flops + candidate.adds

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from pareconv.storage.dots import Dot
 
-_MOST = 1500
-_COLUMNS, _ROWS = 40, 30
+_MOST = 600
+_COLUMNS, _ROWS = 26, 18
 
 
 def front_of(dots: Iterable[Dot]) -> list[Dot]:

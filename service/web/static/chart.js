@@ -15,6 +15,11 @@ const ready = new Promise((done) => {
   else document.addEventListener("DOMContentLoaded", done, { once: true });
 });
 
+async function plotly() {
+  await ready;
+  if (typeof Plotly === "undefined") throw new Error("plotly.min.js was not loaded");
+}
+
 let etag = null;
 let shown = null;
 
@@ -106,7 +111,7 @@ function labels(data) {
 function draw(data) {
   shown = data;
   if (!data.teacher && data.trials.number.length === 0 && data.stopped.number.length === 0) {
-    place.querySelector(".waiting").textContent = "Nothing is measured yet: the teacher comes first.";
+    place.querySelector(".waiting p").textContent = "Nothing is measured yet: the teacher comes first.";
     return;
   }
   const layout = axes(data.cost_name, [...data.trials.accuracy, ...data.finalists.map((f) => f.accuracy), data.teacher?.accuracy ?? null]);
@@ -137,7 +142,7 @@ async function load() {
   const answer = await fetch(place.dataset.chart, { headers, cache: "no-store" });
   if (answer.status === 304 || !answer.ok) return;
   const data = await answer.json();
-  await ready;
+  await plotly();
   draw(data);
   etag = answer.headers.get("etag");
 }
@@ -146,7 +151,7 @@ async function load() {
 
 async function compare(ids) {
   const answers = await Promise.all(ids.map((id) => fetch(`/ui/jobs/${id}/chart?cost=flops`).then((a) => a.json())));
-  await ready;
+  await plotly();
   const dashes = ["solid", "dash", "dot", "dashdot"];
   const colours = ["accent", "teacher", "good", "soft"];
   const known = answers.filter((each) => each.teacher);
@@ -166,7 +171,7 @@ async function show() {
     if (place.dataset.compare) await compare(place.dataset.compare.split(" "));
     else await load();
   } catch {
-    const waiting = place.querySelector(".waiting");
+    const waiting = place.querySelector(".waiting p");
     if (waiting) waiting.textContent = "The chart could not be loaded.";
   }
 }
