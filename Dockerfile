@@ -1,7 +1,8 @@
-# One image for the server and the workers. torch for the CPU, unless built with
-# `--build-arg DEVICE=cuda`: then the package index's own, which brings CUDA.
+# One image for the server and the workers. The torch of the package index runs on the CPU, and on a
+# GPU where the container has one. `--build-arg TORCH_INDEX=<url>` takes it from another index: that
+# of builds for the CPU alone makes the image some GB smaller, others have another CUDA.
 FROM python:3.11-slim
-ARG DEVICE=cpu
+ARG TORCH_INDEX=
 
 RUN useradd --create-home --uid 10001 pareconv
 WORKDIR /opt/pareconv
@@ -11,12 +12,8 @@ COPY search search
 COPY service service
 COPY storage storage
 # torch and torchvision come from one index: of two they would not fit each other.
-RUN case "$DEVICE" in \
-        cpu) pip install --no-cache-dir --constraint constraints.txt --no-deps \
-            --index-url https://download.pytorch.org/whl/cpu torch torchvision ;; \
-        cuda) ;; \
-        *) echo "DEVICE is $DEVICE; cpu and cuda are known" >&2; exit 1 ;; \
-    esac \
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --no-cache-dir --constraint constraints.txt --no-deps \
+            --index-url "$TORCH_INDEX" torch torchvision; fi \
     && pip install --no-cache-dir --constraint constraints.txt ".[s3]"
 
 USER pareconv

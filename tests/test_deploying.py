@@ -67,8 +67,8 @@ def test_the_file_for_cuda_is_of_the_same_services():
     schema = json.loads((ROOT / "tests/compose/compose-spec.json").read_text())
     jsonschema.Draft7Validator(schema).validate(override)
     assert set(override["services"]) < set(COMPOSE)
-    for service in override["services"].values():
-        assert service["build"]["args"] == {"DEVICE": "cuda"}
+    [device] = override["services"]["worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
 
 
 def test_a_task_of_the_array_works_on_what_waits_and_ends(tmp_path):
