@@ -18,7 +18,6 @@ def client(shared_client):
         ("GET", "/jobs"),
         ("GET", "/healthz"),
         ("GET", "/nowhere"),
-        ("GET", "/"),
         ("POST", "/healthz"),
         ("POST", "/jobs"),
         ("GET", "/openapi.json"),
