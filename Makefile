@@ -22,8 +22,9 @@ demo: setup
 serve: setup
 	$(BIN)/pareconv serve
 
+# A process for each core, one thread each: more threads than cores make torch many times slower.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

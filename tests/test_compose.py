@@ -199,9 +199,22 @@ class Stack:
             capture_output=True,
             text=True,
             timeout=100,
-            check=True,
+            check=False,
         )
+        assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def gc(self):
+        """A collection beside all that runs. Where the store is too busy for it, it is told in one
+        line, and tried again as cron would.
+        """
+        for _ in range(3):
+            try:
+                return self.run("api", "gc", "--grace-hours", "0")
+            except AssertionError as error:
+                assert "Traceback" not in str(error)
+                told = error
+        raise told
 
     def _start(self, name, number):
         alive = str(self._folder / f"alive-{number}")
@@ -253,7 +266,7 @@ def test_a_job_goes_through_what_it_starts(stack, tmp_path):
         for event in client.watch(job):
             assert event["level"] != "error", event
             if event["type"] in {"profiled", "trial"}:  # the job's worker goes on meanwhile
-                assert "Removed 0 of" in stack.run("api", "gc", "--grace-hours", "0")
+                assert "Removed 0 of" in stack.gc()
         assert client.job(job)["status"] == "succeeded", stack.logs()
         [student] = client.students(job)
         path = client.download(job, student["trial"], "onnx", tmp_path)
@@ -265,7 +278,7 @@ def test_a_job_goes_through_what_it_starts(stack, tmp_path):
         shown = httpx.get(board, headers=asked, follow_redirects=True, timeout=60)
         assert shown.status_code == 200
 
-        assert "Removed 0 of" in stack.run("api", "gc", "--grace-hours", "0")
+        assert "Removed 0 of" in stack.gc()
         client.delete(job)
         client.delete_library(client.libraries()["items"][0]["id"])
         assert "Removed 0 of 0 files" in stack.run("api", "gc", "--grace-hours", "0")

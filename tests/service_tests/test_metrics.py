@@ -112,11 +112,12 @@ def test_what_changes_or_fails_is_logged_what_is_only_read_is_not(client, job, c
         client.get("/jobs/none?token=secret")
         client.post(f"/jobs/{job}/cancel")
 
-    lines = [each.getMessage() for each in caplog.records if each.name.endswith("requests")]
+    records = [each for each in caplog.records if each.name == "pareconv.service.requests"]
+    lines = [each.getMessage() for each in records]
 
     assert [line.split(" in ")[0] for line in lines] == [
         "GET /jobs/none: 404",
         f"POST /jobs/{job}/cancel: 200",
     ]
-    fields = caplog.records[-1].fields
+    fields = records[-1].fields
     assert (fields["method"], fields["status"]) == ("POST", 200)
