@@ -22,9 +22,10 @@ demo: setup
 serve: setup
 	$(BIN)/pareconv serve
 
-# A process for each core, one thread each: more threads than cores make torch many times slower.
+# A process for each core, one thread each: more threads than cores make torch many times slower. All
+# must find the same tests in the same order, sets included.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
