@@ -152,7 +152,9 @@ def test_an_error_that_is_no_problem_is_one_too(stub):
     assert (caught.value.status, caught.value.title) == (502, "Bad Gateway")
 
 
-@pytest.mark.parametrize("url", [unused_url(), "not-a-url", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", [unused_url(), "not-a-url", "http://[::1"], ids=["nobody", "no URL", "half a host"]
+)
 def test_no_server_is_told_with_the_remedy(url):
     with pytest.raises(ServerUnreachable, match="pareconv serve") as caught, Client(url) as client:
         client.job("x")
