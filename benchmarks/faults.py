@@ -11,38 +11,29 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psycopg
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, text
 
 from benchmarks.deployment import Deployment, Gate, database_of, spec
 from benchmarks.record import Record
+from benchmarks.tally import tally_of
 from pareconv.search.stores import Stores
-from pareconv.storage.candidates import Candidate, CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.errors import StorageError
-from pareconv.storage.files import FileStore
 from pareconv.storage.job_states import TERMINAL, JobStatus, Stage
 from pareconv.storage.jobs import Job, JobStore
 from pareconv.storage.settings import Settings
 
 Row = dict[str, Any]
 
-_STATES = {
-    CandidateState.COMPLETE: TrialState.COMPLETE,
-    CandidateState.STOPPED: TrialState.PRUNED,
-    CandidateState.FAILED: TrialState.FAIL,
-}
-_ENDED_WELL = {CandidateState.COMPLETE, CandidateState.STOPPED}
 _AT_ONCE = 2
 _UNDISTURBED = 4
 _PAUSE_SECONDS = (2.0, 10.0)
@@ -89,19 +80,6 @@ def table(rows: list[Row]) -> Table:
     return shown
 
 
-@dataclass
-class Tally:
-    """What is found when all is quiet again."""
-
-    jobs: int = 0
-    jobs_not_succeeded: int = 0
-    trials: int = 0
-    trials_lost: int = 0
-    trials_doubled: int = 0
-    trials_repeated: int = 0
-    disagreements: list[str] = field(default_factory=list)
-
-
 def kills(backend: str, arguments: argparse.Namespace) -> Row:
     """Jobs go in, two at a time, while somebody kills; then all must be there, once."""
     chance, count = random.Random(0), arguments.kills
@@ -121,7 +99,7 @@ def kills(backend: str, arguments: argparse.Namespace) -> Row:
                 done[victim] += _kill(victim, deployment, url, chance)
             _until(lambda: not _unfinished(stores, jobs))
             seconds = time.monotonic() - started
-            tally = _tally(stores, settings, jobs)
+            tally = tally_of(stores, settings, jobs)
             stores.database.close()
     return {
         "kills": done.total(),
@@ -189,78 +167,6 @@ def _kill(victim: str, deployment: Deployment, url: str, chance: random.Random) 
     return True
 
 
-def _tally(stores: Stores, settings: Settings, jobs: list[str]) -> Tally:
-    """Hold candidates, Optuna's trials and artifacts of all jobs against each other."""
-    tally = Tally(jobs=len(jobs))
-    files = FileStore(settings.artifacts, cache=settings.home / "read")
-    storage = optuna.storages.RDBStorage(stores.database.url)
-    for job in map(stores.jobs.get, jobs):
-        if job.status is not JobStatus.SUCCEEDED:
-            tally.jobs_not_succeeded += 1
-            tally.disagreements.append(f"job {job.id} {job.status} in {job.stage}: {job.error}")
-        candidates = stores.candidates.all(job.id)
-        well = [each for each in candidates if each.state in _ENDED_WELL]
-        plans = Counter(tuple(sorted(each.plan.items())) for each in well)
-        tally.trials += len(well)
-        tally.trials_repeated += len(candidates) - len(well)
-        tally.trials_lost += max(0, spec(0)["search"]["trials"] - len(well))
-        tally.trials_doubled += sum(number - 1 for number in plans.values())
-        tally.disagreements += [
-            f"job {job.id}: {each}"
-            for each in (
-                *_of_candidates(job, candidates),
-                *_of_trials(job, candidates, storage),
-                *_of_files(job, candidates, stores, files),
-            )
-        ]
-    storage.remove_session()
-    storage.engine.dispose()
-    return tally
-
-
-def _of_candidates(job: Job, candidates: list[Candidate]) -> Iterator[str]:
-    if [each.number for each in candidates] != list(range(len(candidates))):
-        yield "its candidates have gaps"
-    if any(each.state is CandidateState.RUNNING for each in candidates):
-        yield "a candidate still runs"
-    if job.lease_owner is not None:
-        yield "somebody still has its lease"
-
-
-def _of_trials(job: Job, candidates: list[Candidate], storage: Any) -> Iterator[str]:
-    (study,) = [
-        each for each in optuna.get_all_study_summaries(storage) if job.id in each.study_name
-    ]
-    trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
-    if len(trials) != len(candidates):
-        yield f"{len(trials)} trials for {len(candidates)} candidates"
-    for trial, candidate in zip(trials, candidates, strict=False):
-        if trial.state is not _STATES.get(candidate.state):
-            yield f"trial {trial.number} is {trial.state.name}, its candidate {candidate.state}"
-        elif trial.values is not None and trial.values[0] != candidate.accuracy:
-            yield f"trial {trial.number} has another accuracy than its candidate"
-
-
-def _of_files(
-    job: Job, candidates: list[Candidate], stores: Stores, files: FileStore
-) -> Iterator[str]:
-    formats = set(spec(0)["finish"]["formats"])
-    of_job = stores.artifacts.of_job(job.id)
-    for candidate in candidates:
-        artifacts = [each for each in of_job if each.number == candidate.number]
-        found = {each.format for each in artifacts}
-        if candidate.finalist and not formats <= found:
-            yield f"finalist {candidate.number} has no {formats - found}"
-        if found and not candidate.finalist:
-            yield f"candidate {candidate.number} has files and is no finalist"
-        for sha256 in [*(each.sha256 for each in artifacts), candidate.checkpoint]:
-            try:
-                if sha256 is not None:
-                    files.local_path(sha256)  # the hash is checked
-            except StorageError as error:
-                yield str(error)
-
-
 def claims(backend: str, _: argparse.Namespace) -> Row:
     """A thousand jobs, and eight processes that take whatever they can get."""
     jobs, processes = 1000, 8
@@ -318,7 +224,7 @@ def sleeper(backend: str, _: argparse.Namespace) -> Row:
             finally:
                 asleep.resume()
             time.sleep(_AWAKE_SECONDS)
-            tally = _tally(stores, settings, [job])
+            tally = tally_of(stores, settings, [job])
             if before != _written(url):
                 tally.disagreements.append("the worker that was woken has written something")
             if taker.claims != 2:
@@ -344,7 +250,7 @@ def database_away(backend: str, _: argparse.Namespace) -> Row:
         is_told = not deployment.client.is_ready()
         gate.open()
         _until(lambda: not _unfinished(stores, jobs))
-        tally = _tally(stores, settings, jobs)
+        tally = tally_of(stores, settings, jobs)
         stores.database.close()
     if not is_told:
         tally.disagreements.append("the server said that it was ready")
@@ -367,7 +273,7 @@ def disk_full(backend: str, _: argparse.Namespace) -> Row:
                 subprocess.run(["mount", "-o", "remount,size=100m", artifacts], check=True)
                 deployment.client.resume(job)
                 _until(lambda: not _unfinished(stores, [job]))
-                tally = _tally(stores, settings, [job])
+                tally = tally_of(stores, settings, [job])
                 stores.database.close()
         finally:
             subprocess.run(["umount", "--lazy", artifacts], check=True)

@@ -17,6 +17,7 @@ from pareconv.models.cost_table import Cost, Counted, Quantity
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.space import Scope, Space, find_space, planned_space
 from pareconv.models.teachers.architecture import Architecture
+from pareconv.search.budget import limit_of, milliseconds_of
 from pareconv.search.contents import Contents, contents
 from pareconv.search.data.imbalance import long_tail
 from pareconv.search.distillation.registry import BRIEF, method
@@ -25,7 +26,7 @@ from pareconv.search.latencies import Known, timed_if_known
 from pareconv.search.references import References
 from pareconv.search.resolving import device_of, needs_no_teacher
 from pareconv.search.solver import Solver
-from pareconv.search.spec import JobSpec, Preparation, limit_of, milliseconds_of
+from pareconv.search.spec import JobSpec, Preparation
 from pareconv.search.teachers import (
     as_its_weights_want,
     blaming,

@@ -7,17 +7,16 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    StrictInt,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from pareconv.models.cost_table import Objective
+from pareconv.search.budget import Budget, Latency
 from pareconv.search.data.torchvision_table import TORCHVISION_SETS
+from pareconv.search.section import Section
 
 Auto = Literal["auto"]
 Triple = tuple[float, float, float]
@@ -35,16 +34,10 @@ EXTENSIONS: dict[Format, str] = {
 }
 ParameterValue = bool | int | float | str
 
-_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _REFERENCE_TO_TEACHER = re.compile(r"default|teacher:[\w-]+|file:.+")
 _REFERENCE_TO_DATASET = re.compile(
     rf"digits|dataset:[\w-]+|file:.+|({'|'.join(TORCHVISION_SETS)}):.+"
 )
-
-_LIMIT_FORMS = "give a whole number, or a share of the teacher's cost such as '50%'"
-_MS_FORMS = "give milliseconds, or a share of the teacher's such as '60%'"
-
-_REFERENCE_TO_TABLE = re.compile(r"latency:[\w-]+")
 
 _FORMER = {"temperature", "alpha", "beta"}
 
@@ -54,13 +47,7 @@ PRESETS: dict[str, dict[str, Triple]] = {
 }
 
 
-class Spec(BaseModel):
-    """A part of the spec: frozen, and an unknown field is an error rather than a silent no-op."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Normalize(Spec):
+class Normalize(Section):
     """Per-channel statistics of the input, for images scaled to [0, 1]."""
 
     mean: Triple = Field(description="subtracted per channel (red, green, blue)")
@@ -74,7 +61,7 @@ class Normalize(Spec):
         return std
 
 
-class Training(Spec):
+class Training(Section):
     """How a teacher is trained that has no weights, or a head of other classes: SGD with Nesterov
     momentum, one cosine cycle.
     """
@@ -103,7 +90,7 @@ class Training(Spec):
         return _check_lr(lr)
 
 
-class Teacher(Spec):
+class Teacher(Section):
     """The network to compress."""
 
     architecture: str = Field(
@@ -153,7 +140,7 @@ def is_reference_to_dataset(source: str) -> bool:
     return _REFERENCE_TO_DATASET.fullmatch(source) is not None
 
 
-class Dataset(Spec):
+class Dataset(Section):
     """The images to compress it on. The test split is touched once, for a finalist."""
 
     source: str = Field(
@@ -212,120 +199,11 @@ class Dataset(Spec):
         return fraction
 
 
-class Latency(Spec):
-    """How long a student may take, and where that counts. It is reckoned with the sum over its
-    parts, which are timed once and kept; finalists are timed whole.
-    """
-
-    ms: float | str | None = Field(
-        None,
-        description="milliseconds for one batch, or a share of the teacher's; null limits nothing, "
-        "so that `latency` is an objective alone",
-        examples=["60%"],
-    )
-    runtime: Literal["onnxruntime", "torch"] = Field(
-        "onnxruntime",
-        description="`onnxruntime` on the worker's CPU, or `torch` on the job's device",
-    )
-    batch: int = Field(1, ge=1, le=4096, description="images at once")
-    threads: int = Field(1, ge=1, le=256, description="of the CPU")
-    table: str | None = Field(
-        None,
-        description="`latency:<id>` of a table that was measured elsewhere and uploaded; null "
-        "times the parts where the job runs",
-    )
-
-    @field_validator("ms")
-    @classmethod
-    def _ms(cls, ms: float | str | None) -> float | str | None:
-        if ms is not None:
-            milliseconds_of(ms, whole=1.0)
-        return ms
-
-    @field_validator("table")
-    @classmethod
-    def _table(cls, table: str | None) -> str | None:
-        if table is not None and not _REFERENCE_TO_TABLE.fullmatch(table):
-            raise ValueError(
-                f"{table!r} is no latency:<id>; upload a table with POST /latencies and use the id "
-                "it answers"
-            )
-        return table
-
-
-class Budget(Spec):
-    """What a student may cost: a number is absolute, `"50%"` is of the teacher's; and how much
-    accuracy it may lose. At least one.
-    """
-
-    flops: StrictInt | str | None = Field(
-        None,
-        description="multiply-adds for one image, as fvcore counts them",
-        examples=["50%"],
-    )
-    params: StrictInt | str | None = Field(None, description="parameters", examples=[200_000])
-    latency: Latency | None = Field(
-        None, description="time on a device", examples=[{"ms": "60%", "runtime": "onnxruntime"}]
-    )
-    accuracy_drop: float | None = Field(
-        None,
-        ge=0,
-        lt=100,
-        description="percent points of accuracy on validation: of the students that lose at most "
-        "so many against the teacher the one of the least cost (`search.objectives`) is wanted",
-        examples=[1.0],
-    )
-
-    @field_validator("flops", "params")
-    @classmethod
-    def _limit(cls, limit: int | str | None) -> int | str | None:
-        if limit is not None:
-            limit_of(limit, whole=100)
-        return limit
-
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        asked = (self.flops, self.params, self.latency, self.accuracy_drop)
-        if all(limit is None for limit in asked):
-            raise ValueError(
-                'give at least one of flops, params, latency, accuracy_drop, as in {"flops": "50%"}'
-            )
-        return self
-
-
 def distinct(formats: list[Format]) -> list[Format]:
     """The formats as they are; ValueError where one is there twice."""
     if len(set(formats)) < len(formats):
         raise ValueError(f"{formats} names a format twice; name each once")
     return formats
-
-
-def limit_of(limit: int | str, whole: int) -> int:
-    """The absolute limit: `limit` itself or its share of `whole`; ValueError if it is neither."""
-    if isinstance(limit, int):
-        if limit <= 0:
-            raise ValueError(f"{limit} is not above 0; {_LIMIT_FORMS}")
-        return limit
-    return int(whole * _share(limit, _LIMIT_FORMS))
-
-
-def milliseconds_of(limit: float | str, whole: float) -> float:
-    """The same of a latency, in milliseconds."""
-    if isinstance(limit, str):
-        return whole * _share(limit, _MS_FORMS)
-    if limit <= 0:
-        raise ValueError(f"{limit} is not above 0; {_MS_FORMS}")
-    return limit
-
-
-def _share(limit: str, forms: str) -> float:
-    match = _PERCENT.fullmatch(limit)
-    if match is None:
-        raise ValueError(f"{limit!r} is no limit; {forms}")
-    percent = float(match[1])
-    if not 0 < percent <= 100:
-        raise ValueError(f"{limit} is not above 0% and at most 100%; {forms}")
-    return percent / 100
 
 
 def _check_batch(size: int | str) -> int | str:
@@ -340,7 +218,7 @@ def _check_lr(lr: float | str) -> float | str:
     return lr
 
 
-class Search(Spec):
+class Search(Section):
     """How plans are looked for."""
 
     trials: int = Field(60, ge=1, le=100_000, description="candidates to try")
@@ -398,7 +276,7 @@ class Search(Spec):
         return operators
 
 
-class Library(Spec):
+class Library(Section):
     """How the options of every block are prepared before the search: distilled block by block and
     scored. A library is kept and used by every later job on the same teacher and training images.
     """
@@ -440,7 +318,7 @@ class Library(Spec):
         return images
 
 
-class Distill(Spec):
+class Distill(Section):
     """How a student is taught by the teacher."""
 
     method: str = Field("features", description="a name from GET /methods")
@@ -513,7 +391,7 @@ class Finish(Distill):
         return distinct(formats)
 
 
-class JobSpec(Spec):
+class JobSpec(Section):
     """A compression job: `teacher`, `dataset` and `budget` (or `plan`) are enough, the rest has
     defaults.
     """

@@ -1,6 +1,7 @@
 """The search stage: propose, try, remember, until enough plans were tried."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from pareconv.search.seeding import solver_plans, spread_plans
 from pareconv.search.stretch import Stretch
 from pareconv.storage import logs
 from pareconv.storage.candidates import Candidate
-from pareconv.storage.errors import FilesError
+from pareconv.storage.errors import Conflict, FilesError
 from pareconv.storage.events import Level
 from pareconv.storage.job_states import Stage
 
@@ -222,16 +223,18 @@ class Study:
         plan = chosen.plan
         cost = self._problem.table.cost(plan)
         self._run.claim.check()
-        candidate = self._run.stores.candidates.create(
-            self._run.job.id,
-            plan.to_json(),
-            predicted=self._prepared.solver.predict(plan) if self._prepared else None,
-            retry_of=chosen.repeats,
-            flops=cost.flops,
-            adds=cost.adds,
-            params=cost.params,
-            latency_ms=cost.latency_ms,
-        )
+        with _while_ours():
+            candidate = self._run.stores.candidates.create(
+                self._run.job.id,
+                plan.to_json(),
+                owner=self._run.claim.owner,
+                predicted=self._prepared.solver.predict(plan) if self._prepared else None,
+                retry_of=chosen.repeats,
+                flops=cost.flops,
+                adds=cost.adds,
+                params=cost.params,
+                latency_ms=cost.latency_ms,
+            )
         bar = self._history.bar(cost)
         self._history.put(candidate)
         self._proposer.expect(plan)
@@ -322,15 +325,17 @@ class Study:
             return
         mean = (done * candidate.accuracy + measured["accuracy"]) / (done + 1)
         self._run.claim.check()
-        self._run.stores.candidates.reevaluate(
-            self._run.job.id,
-            candidate.number,
-            accuracy=mean,
-            accuracy_stderr=candidate.accuracy_stderr,
-            evaluations=done + 1,
-            compute=measured["compute"],
-            seconds=measured["seconds"],
-        )
+        with _while_ours():
+            self._run.stores.candidates.reevaluate(
+                self._run.job.id,
+                candidate.number,
+                owner=self._run.claim.owner,
+                accuracy=mean,
+                accuracy_stderr=candidate.accuracy_stderr,
+                evaluations=done + 1,
+                compute=measured["compute"],
+                seconds=measured["seconds"],
+            )
         self._reread(candidate)
         self._run.report(
             "reevaluated",
@@ -398,6 +403,15 @@ class _End:
     type: str = ""
     message: str = ""
     level: Level = "info"
+
+
+@contextmanager
+def _while_ours() -> Iterator[None]:
+    """Between a look at the claim and the write another worker may have got the job."""
+    try:
+        yield
+    except Conflict as error:
+        raise LeaseLost(str(error)) from error
 
 
 def _require_ours(is_ended_by_us: bool) -> None:

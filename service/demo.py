@@ -17,10 +17,10 @@ from typing import Any
 import typer
 
 from pareconv.service.cli.failures import Failed
-from pareconv.service.cli.figures import size_of
 from pareconv.service.cli.jobs import save
 from pareconv.service.cli.watching import follow
 from pareconv.service.client import Client
+from pareconv.service.figures import size_of
 
 # Chosen so that the whole takes under 5 minutes on 2 cores.
 SPEC: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict, Unpack
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from pareconv.storage import transitions
+from pareconv.storage import leases, transitions
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, InvalidCursor, NotFound
@@ -116,13 +116,18 @@ class CandidateStore:
         job_id: str,
         plan: dict[str, str],
         *,
+        owner: str | None = None,
         retry_of: int | None = None,
         predicted: float | None = None,
         **cost: Unpack[PlannedCost],
     ) -> Candidate:
-        """Add a running candidate with the job's next number, from 0 without gaps."""
+        """Add a running candidate with the job's next number, from 0 without gaps; with `owner`,
+        only while that worker holds the job's lease, Conflict otherwise.
+        """
         with self._database.session() as session:
             job = lock_job(session, job_id)
+            if owner is not None:
+                leases.require_held(job, owner, self._database.now(session))
             job.candidates_version += 1
             last = select(func.max(CandidateRow.number)).where(CandidateRow.job_id == job_id)
             number = session.scalar(last)
@@ -209,12 +214,17 @@ class CandidateStore:
         with self._database.session() as session:
             _complete(session, job_id, number, "finished").wanted = None
 
-    def reevaluate(self, job_id: str, number: int, **again: Unpack[Reevaluated]) -> None:
+    def reevaluate(
+        self, job_id: str, number: int, *, owner: str | None = None, **again: Unpack[Reevaluated]
+    ) -> None:
         """Put the mean over several evaluations in the place of a complete candidate's accuracy.
 
-        Conflict when it is not complete.
+        Conflict when it is not complete; and, with `owner`, unless that worker holds the job's
+        lease.
         """
         with self._database.session() as session:
+            if owner is not None:
+                leases.require_held(lock_job(session, job_id), owner, self._database.now(session))
             row = _complete(session, job_id, number, "evaluated again")
             row.accuracy = again["accuracy"]
             row.accuracy_stderr = again["accuracy_stderr"]

@@ -237,7 +237,7 @@ class JobStore:
             row = self._locked(session, id)
             now = self._database.now(session)
             if owner is not None:
-                _require_held(row, owner, now)
+                leases.require_held(row, owner, now)
                 times.worked(session, row, now)
             if not (row.status is to and to in IDEMPOTENT):
                 transitions.move(row, to, now=now, error=error)
@@ -265,7 +265,7 @@ class JobStore:
         with self._database.session() as session:
             row = self._locked(session, id)
             now = self._database.now(session)
-            _require_held(row, owner, now)
+            leases.require_held(row, owner, now)
             times.worked(session, row, now)
             transitions.give_in(row, now)
             return Job.from_row(row)
@@ -326,7 +326,7 @@ class JobStore:
         with self._database.session() as session:
             row = self._locked(session, id)
             now = self._database.now(session)
-            _require_held(row, owner, now)
+            leases.require_held(row, owner, now)
             times.worked(session, row, now)
             wanted = exists().where(CandidateRow.job_id == id, CandidateRow.wanted.is_not(None))
             if session.scalar(select(wanted)):
@@ -373,11 +373,6 @@ class JobStore:
             else:
                 row = None
             yield row, now
-
-
-def _require_held(row: JobRow, owner: str, now: datetime) -> None:
-    if not leases.is_held(row, owner, now):
-        raise Conflict(f"worker {owner!r} no longer holds job {row.id}, which is {row.status}")
 
 
 def _is_below(cap: int | None) -> ColumnElement[bool]:

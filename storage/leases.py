@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, or_
 
+from pareconv.storage.errors import Conflict
 from pareconv.storage.job_states import ACTIVE, JobStatus
 from pareconv.storage.tables import JobRow, Leased
 
@@ -25,6 +26,12 @@ def is_live(row: Leased, now: datetime) -> bool:
 def is_held(row: Leased, owner: str, now: datetime) -> bool:
     # A lease that ran out is lost, taken over or not: another worker may be about to take it.
     return row.lease_owner == owner and is_live(row, now)
+
+
+def require_held(row: JobRow, owner: str, now: datetime) -> None:
+    """Raise Conflict unless `owner` holds the job's lease."""
+    if not is_held(row, owner, now):
+        raise Conflict(f"worker {owner!r} no longer holds job {row.id}, which is {row.status}")
 
 
 def grant(row: Leased, owner: str, *, now: datetime, seconds: float) -> None:

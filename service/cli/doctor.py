@@ -16,7 +16,7 @@ import typer
 
 from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.cli.failures import Failed
-from pareconv.service.cli.figures import size_of
+from pareconv.service.figures import size_of
 from pareconv.storage.errors import StorageError
 from pareconv.storage.settings import Settings
 

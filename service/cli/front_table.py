@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pareconv.service.cli.figures import count, percent, plan_in_short, size_of
+from pareconv.service.figures import count, percent, plan_in_short, size_of
 
 Json = dict[str, Any]
 

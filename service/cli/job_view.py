@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pareconv.service.cli.figures import count, duration, percent
+from pareconv.service.figures import count, duration, percent
 
 Json = dict[str, Any]
 

@@ -14,9 +14,9 @@ from pareconv.service.cli.connection import (
     write_json,
 )
 from pareconv.service.cli.failures import Failed
-from pareconv.service.cli.figures import age, percent, size_of
 from pareconv.service.cli.spec_options import names
 from pareconv.service.client import Client
+from pareconv.service.figures import age, percent, size_of
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pareconv.service.cli.connection import (
     connect,
     write_json,
 )
-from pareconv.service.cli.figures import age, count
+from pareconv.service.figures import age, count
 
 Json = dict[str, Any]
 

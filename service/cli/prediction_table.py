@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pareconv.service.cli.figures import count, percent, plan_in_short
+from pareconv.service.figures import count, percent, plan_in_short
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pareconv.service.cli.failures import BadInput, ExitCode
-from pareconv.service.cli.figures import size_of
+from pareconv.service.figures import size_of
 
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on.")]

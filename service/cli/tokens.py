@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pareconv.service.cli.connection import AsJson
-from pareconv.service.cli.figures import age
+from pareconv.service.figures import age
 from pareconv.storage.database import Database
 from pareconv.storage.scopes import Scope
 from pareconv.storage.settings import Settings

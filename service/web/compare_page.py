@@ -19,7 +19,13 @@ from pareconv.storage.scopes import Scope
 router = APIRouter(prefix="/ui/compare", route_class=PageRoute, include_in_schema=False)
 
 Items = Annotated[
-    list[str], Query(alias="item", max_length=8, description="a job, or `<job>:<trial>`")
+    list[str],
+    Query(
+        alias="item",
+        default_factory=list,
+        max_length=8,
+        description="a job, or `<job>:<trial>`",
+    ),
 ]
 Json = dict[str, Any]
 
@@ -30,7 +36,7 @@ def show_comparison(
     request: Request,
     stores: InjectedStores,
     visitor: InjectedVisitor,
-    items: Items = [],  # noqa: B006 - FastAPI copies it
+    items: Items,
 ) -> Response:
     columns = [_column(item, stores) for item in dict.fromkeys(items)]
     jobs = list(dict.fromkeys(column["job"].id for column in columns))

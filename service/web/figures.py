@@ -1,21 +1,11 @@
 """Figures: how the pages write numbers, shares, times and plans, as the command line does."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from pareconv.service.cli.figures import count, duration, percent, plan_in_short, size_of
+from pareconv.service.figures import age, count, duration, percent, plan_in_short, size_of
 
 COSTS = {"flops": "FLOPs", "params": "parameters", "latency": "ms"}
-
-
-def age(moment: datetime) -> str:
-    """How long ago, in its largest unit."""
-    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
 
 
 def share(part: float, whole: float) -> str:

@@ -3,7 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from pareconv.search.spec import JobSpec, limit_of
+from pareconv.search.budget import limit_of
+from pareconv.search.spec import JobSpec
 
 MINIMAL = {
     "teacher": {"architecture": "cifar_resnet20"},

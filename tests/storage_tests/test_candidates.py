@@ -69,6 +69,21 @@ def test_a_candidate_keeps_what_its_library_predicted(create):
     assert create(predicted=0.125).predicted == 0.125
 
 
+def test_who_lost_the_job_adds_and_changes_no_candidate(candidates, jobs, job, create):
+    jobs.claim("one", 60)
+    create(owner="one", accuracy=0.9)
+    candidates.reevaluate(job.id, 0, owner="one", **AGAIN)
+    before = candidates.all(job.id)
+    jobs.release(job.id, "one")
+    for _ in range(2):
+        with pytest.raises(Conflict, match="worker 'one' no longer holds job"):
+            create(owner="one")
+        with pytest.raises(Conflict, match="worker 'one' no longer holds job"):
+            candidates.reevaluate(job.id, 0, owner="one", **AGAIN | {"accuracy": 0.1})
+        jobs.claim("another", 60)
+    assert candidates.all(job.id) == before
+
+
 def test_numbers_count_from_zero_in_each_job(candidates, jobs, job, create):
     other, _ = jobs.create({})
     assert [create().number for _ in range(3)] == [0, 1, 2]

@@ -5,8 +5,8 @@ import json
 from typer.testing import CliRunner
 
 from pareconv.service.cli.app import app
-from pareconv.service.cli.figures import age, count, duration, percent, plan_in_short, size_of
 from pareconv.service.cli.front_table import front_view
+from pareconv.service.figures import age, count, duration, percent, plan_in_short, size_of
 
 FRONT = {
     "job": "1m3qjx0y6bq3c8z5w9d2e7f4ga",

@@ -36,9 +36,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def age(moment: str) -> str:
-    """How long ago an ISO 8601 time was, in its largest unit."""
-    then = datetime.fromisoformat(moment)
+def age(moment: datetime | str) -> str:
+    """How long ago a time, or one in ISO 8601, was, in its largest unit."""
+    then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     seconds = max(0.0, (datetime.now(UTC) - then).total_seconds())
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
