@@ -58,11 +58,11 @@ def serve(
     settings = ServiceSettings(
         **{name: value for name, value in given.items() if value is not None}
     )
-    logs.set_up(settings.log_format, settings.log_level)
     try:
         server.require_guard(settings)
     except Unguarded as error:
         raise BadInput(str(error)) from error
+    logs.set_up(settings.log_format, settings.log_level)
     address = f"http://{settings.host}:{settings.port}"
     typer.echo(f"Pareconv at {address}, its calls at {address}/docs, home {settings.home}")
     typer.echo("Ctrl-C stops it; unfinished jobs go on at the next start.")
