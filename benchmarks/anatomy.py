@@ -14,6 +14,8 @@ from rich.table import Table
 from benchmarks.record import Record, load
 from pareconv.service.client import Client
 from pareconv.service.demo import running_server
+from pareconv.service.remote.job import Job
+from pareconv.storage.candidate_states import CandidateState
 
 Row = dict[str, Any]
 
@@ -27,7 +29,7 @@ SPEC: Row = {
     "seed": 0,
 }
 _FIGURES = Path(__file__).parents[1] / "docs" / "figures"
-_SHOWN = ("score", "flops", "option", "block")
+_SHOWN = {"score", "flops", "option", "block"}
 _BUDGET = "FLOPs, % of the teacher's"
 
 
@@ -41,27 +43,27 @@ def main() -> None:
 
 def _row(home: Path) -> Row:
     with running_server(home.absolute()) as client:
-        job = client.submit(SPEC)["id"]
-        for event in client.watch(job):
-            print(event["message"], flush=True)
+        job = client.jobs.create(SPEC).wait(on_event=lambda event: print(event.message, flush=True))
         return _seen(client, job)
 
 
-def _seen(client: Client, job: str) -> Row:
-    known = client.job(job)
-    library = client.library(known["library"])
+def _seen(client: Client, job: Job) -> Row:
+    assert job.library is not None
+    assert job.teacher is not None
+    library = client.libraries.get(job.library)
+    predicted = client.libraries.front(job.library)
     return {
         "seed": SPEC["seed"],
         "spec": SPEC,
-        "teacher": known["teacher"],
-        "library": [{key: each[key] for key in _SHOWN} for each in library["entries"]],
-        "predicted": client.library_front(known["library"])["points"],
+        "teacher": job.teacher.model_dump(mode="json"),
+        "library": [each.model_dump(include=_SHOWN) for each in library.entries],
+        "predicted": [each.model_dump() for each in predicted.points],
         "trials": [
-            {key: each[key] for key in ("trial", "accuracy", "flops")}
-            for each in client.trials(job)
-            if each["state"] == "complete"
+            each.model_dump(include={"trial", "accuracy", "flops"})
+            for each in job.trials()
+            if each.state is CandidateState.COMPLETE
         ],
-        "front": [each["trial"] for each in client.front(job)["points"]],
+        "front": [each.trial for each in job.front().points],
     }
 
 

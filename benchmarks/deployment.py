@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from pareconv.service.client import Client
-from pareconv.service.client_errors import ClientError, is_passing
+from pareconv.service.remote.errors import ClientError, is_passing
 from pareconv.storage.settings import Settings
 
 Part = Literal["api", "worker", "task"]
@@ -48,7 +48,7 @@ class Deployment:
     def __enter__(self) -> "Deployment":
         self.settings.home.mkdir(parents=True, exist_ok=True)
         self._keeper.start()
-        self.insist(lambda: self.client.jobs(limit=1))
+        self.insist(lambda: self.client.jobs.page(limit=1))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -122,10 +122,8 @@ def _undisturbed(deployment: Deployment, stores: Stores) -> float:
 def _submit(deployment: Deployment, seed: int) -> str:
     """A job, once, however often the server has to be asked."""
     key = f"fault-{seed}"
-    job: str = deployment.insist(lambda: deployment.client.submit(spec(seed), idempotency_key=key))[
-        "id"
-    ]
-    return job
+    jobs = deployment.client.jobs
+    return deployment.insist(lambda: jobs.create(spec(seed), idempotency_key=key)).id
 
 
 def _unfinished(stores: Stores, jobs: Iterable[str]) -> list[Job]:
@@ -271,7 +269,7 @@ def disk_full(backend: str, _: argparse.Namespace) -> Row:
                 _until(lambda: not _unfinished(stores, [job]))
                 failed = stores.jobs.get(job)
                 subprocess.run(["mount", "-o", "remount,size=100m", artifacts], check=True)
-                deployment.client.resume(job)
+                deployment.client.jobs.get(job).resume()
                 _until(lambda: not _unfinished(stores, [job]))
                 tally = tally_of(stores, settings, [job])
                 stores.database.close()

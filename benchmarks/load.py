@@ -150,9 +150,9 @@ def listing(backend: str, _seconds: float) -> Row:
             stores.jobs.create(_resolved(seed), name=f"waits {seed}")
         cursors, cursor, seen = [None], None, 0
         while True:
-            page = deployment.client.jobs(limit=20, cursor=cursor)
-            seen += len(page["items"])
-            cursor = page["next"]
+            page = deployment.client.jobs.page(limit=20, cursor=cursor)
+            seen += len(page.items)
+            cursor = page.next
             if cursor is None:
                 break
             cursors.append(cursor)
@@ -160,7 +160,7 @@ def listing(backend: str, _seconds: float) -> Row:
         for _turn in range(50):
             for name, at in (("first", cursors[0]), ("last", cursors[-1])):
                 started = time.perf_counter()
-                deployment.client.jobs(limit=20, cursor=at)
+                deployment.client.jobs.page(limit=20, cursor=at)
                 pages[name].append(time.perf_counter() - started)
     return {
         "clients": 1,
@@ -275,9 +275,9 @@ def _keep_busy(deployment: Deployment, stop: threading.Event) -> None:
     """One small job is worked on, another waits, all the time."""
     seed = 0
     while not stop.is_set():
-        if len(deployment.client.jobs(status="queued")["items"]) < 1:
+        if len(deployment.client.jobs.page(status="queued").items) < 1:
             seed += 1
-            deployment.client.submit(spec(seed))
+            deployment.client.jobs.create(spec(seed))
         stop.wait(1)
 
 

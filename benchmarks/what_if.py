@@ -124,13 +124,13 @@ def _used(home: Path, seed: int) -> Path:
 def _front_seconds(home: Path) -> list[float]:
     """How long each predicted front takes a service that was started as its users start it."""
     with running_server(home, workers=0) as client:
-        library = client.libraries()["items"][0]["id"]
+        library = client.libraries.page().items[0].id
         return [_timed(client, library, budget) for budget in _BUDGETS]
 
 
 def _timed(client: Client, library: str, budget: int) -> float:
     started = time.perf_counter()
-    assert client.library_front(library, flops=f"{budget}%")["points"]
+    assert client.libraries.front(library, flops=f"{budget}%").points
     return time.perf_counter() - started
 
 

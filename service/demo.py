@@ -17,7 +17,6 @@ from typing import Any
 import typer
 
 from pareconv.service.cli.failures import Failed
-from pareconv.service.cli.jobs import save
 from pareconv.service.cli.watching import follow
 from pareconv.service.client import Client
 from pareconv.service.figures import size_of
@@ -44,9 +43,9 @@ def run(*, home: Path | None = None, to: Path | None = None) -> None:
     home = (home or Path(tempfile.mkdtemp(prefix="pareconv-demo-"))).absolute()
     with _ended_by_sigterm(), running_server(home) as client:
         typer.echo(f"A server for the demo runs at {client.url}, its home is {home}")
-        job = client.submit(SPEC)["id"]
-        follow(client, job)
-        for path in save(client, job, to=to or home / "demo"):
+        job = client.jobs.create(SPEC)
+        follow(job, server=client.url)
+        for path in job.download(to or home / "demo"):
             typer.echo(f"Saved {path} ({size_of(path.stat().st_size)})")
     port = client.url.rpartition(":")[2]
     typer.echo(

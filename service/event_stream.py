@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from pareconv.service.event_view import EventView
+from pareconv.service.views.event import EventView
 from pareconv.storage.errors import StorageError
 from pareconv.storage.events import Event, EventStore
 

@@ -1,73 +1,10 @@
 """More of a job that is there: one student more, or more trials. Asks for it; a worker does it."""
 
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
-
-from pareconv.search.spec import Format, distinct
 from pareconv.service.references import missing_upload
 from pareconv.service.stores import Stores
+from pareconv.service.views.request import ExtensionRequest, StudentRequest
 from pareconv.storage.errors import Conflict
 from pareconv.storage.jobs import Job
-
-MAX_PRIORITY = 1000
-
-
-class StudentRequest(BaseModel):
-    """A trial that is to be finished, and how, where other than the job's `finish` says."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    trial: StrictInt = Field(ge=0, lt=10**9, description="number of a complete trial")
-    epochs: float | None = Field(
-        None, gt=0, le=1000, allow_inf_nan=False, description="passes over the training split"
-    )
-    formats: list[Format] | None = Field(
-        None, min_length=1, description="files to export, each once"
-    )
-
-    @field_validator("formats")
-    @classmethod
-    def _distinct(cls, formats: list[Format] | None) -> list[Format] | None:
-        return formats and distinct(formats)
-
-
-class PriorityRequest(BaseModel):
-    """How urgent a job is."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    priority: StrictInt = Field(
-        ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="higher ones go first; 0 unless said"
-    )
-
-
-class ExtensionRequest(BaseModel):
-    """How much further the search of a job goes."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    trials: StrictInt = Field(ge=1, le=100_000, description="candidates to try beyond those tried")
-    time_limit_s: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="no new candidate starts after so many seconds of the extension",
-    )
-
-
-class ExtensionView(BaseModel):
-    """What a search was extended by last."""
-
-    trials: int
-    time_limit_s: float | None
-    after: int = Field(description="trials that there were before")
-
-    @classmethod
-    def of(cls, job: Job) -> Self | None:
-        if job.extension is None:
-            return None
-        return cls.model_validate(job.extension | {"after": job.extension["candidates"]})
 
 
 def finish_student(job_id: str, asked: StudentRequest, stores: Stores) -> bool:

@@ -8,10 +8,10 @@ from pareconv.models.cost_table import Cost, Counted, Quantity
 from pareconv.search import prediction
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.solver import Prediction
-from pareconv.service.inspection_view import AbsoluteBudget
-from pareconv.service.library_view import CostView
-from pareconv.service.prediction_view import PredictedFrontView, PredictedPoint
 from pareconv.service.stores import Stores
+from pareconv.service.views.inspection import AbsoluteBudget
+from pareconv.service.views.library import CostView
+from pareconv.service.views.prediction import PredictedFrontView, PredictedPoint
 from pareconv.storage.errors import Conflict
 from pareconv.storage.libraries import Entry, Library
 

@@ -264,16 +264,16 @@ def test_a_job_goes_through_what_it_starts(stack, tmp_path):
     token = stack.run("api", "token", "create", "--scope", "admin").strip()
     stack.up(scale={"worker": 2})
     with Client(f"http://127.0.0.1:{stack.port}", token) as client:
-        job = client.submit(SPEC)["id"]
-        for event in client.watch(job):
-            assert event["level"] != "error", event
-            if event["type"] in {"profiled", "trial"}:  # the job's worker goes on meanwhile
+        job = client.jobs.create(SPEC)
+        for event in job.watch():
+            assert event.level != "error", event
+            if event.type in {"profiled", "trial"}:  # the job's worker goes on meanwhile
                 assert "Removed 0 of" in stack.gc()
-        assert client.job(job)["status"] == "succeeded", stack.logs()
-        [student] = client.students(job)
-        path = client.download(job, student["trial"], "onnx", tmp_path)
-        [file] = student["artifacts"]
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
+        assert job.refresh().status == "succeeded", stack.logs()
+        [student] = job.students()
+        [path] = job.download(tmp_path)
+        [file] = student.artifacts
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
         board = f"{client.url}/dashboard/"
         assert httpx.get(board, timeout=60).status_code == 401
         asked = {"authorization": f"Bearer {token}"}
@@ -281,7 +281,7 @@ def test_a_job_goes_through_what_it_starts(stack, tmp_path):
         assert shown.status_code == 200
 
         assert "Removed 0 of" in stack.gc()
-        client.delete(job)
-        client.delete_library(client.libraries()["items"][0]["id"])
+        job.delete()
+        client.libraries.delete(client.libraries.page().items[0].id)
         assert "Removed 0 of 0 files" in stack.run("api", "gc", "--grace-hours", "0")
     assert stack.down() == [0, 0, 0]

@@ -118,6 +118,13 @@ def test_what_the_service_imports_loads_neither_torch_nor_optuna(module):
     assert loaded_with(module) == ""
 
 
+def test_the_command_line_starts_without_what_only_a_server_needs():
+    """Loading them would take a command longer than its work."""
+    needed = {"sqlalchemy", "alembic", "fastapi", "numpy", "onnxruntime", "plotly"}
+    script = f"import sys, pareconv.service.cli.app; print(*sorted({needed} & set(sys.modules)))"
+    assert run(script, "") == ""
+
+
 def test_no_module_of_storage_loads_torch_or_optuna():
     """All in one process, as none of them does."""
     every = list(modules_of("storage"))

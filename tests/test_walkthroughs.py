@@ -21,7 +21,8 @@ import pytest
 from pareconv.models.convolutions.registry import OPERATORS
 
 DOCS = Path(__file__).parents[1] / "docs"
-ALONE = ("tutorial.md", "flops.md")  # the one starts a server itself, the other needs none
+# They start a server themselves, or need none.
+ALONE = ("tutorial.md", "flops.md", "howto/client.md")
 HOWTOS = ("howto/model.md", "howto/data.md", "howto/latency.md")
 SERVER = (
     "pareconv serve --home home --workers 0 > serve.log 2>&1 &",

@@ -1,5 +1,8 @@
 """The command line `pareconv`: which commands there are. What they do is in their own modules."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from pareconv.service.cli import (
@@ -13,13 +16,13 @@ from pareconv.service.cli import (
     watching,
 )
 from pareconv.service.cli.connection import (
-    DEFAULT_SERVER,
     Connection,
     GlobalServer,
     GlobalToken,
     asking,
 )
 from pareconv.service.cli.failures import EPILOG, Commands
+from pareconv.service.client import DEFAULT_SERVER
 
 app = typer.Typer(
     name="pareconv",
@@ -34,9 +37,25 @@ database = typer.Typer(help="The database.", no_args_is_help=True)
 keys = typer.Typer(help="Who may ask this machine's server.", no_args_is_help=True)
 
 
+def _tell_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"pareconv {version('pareconv')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
+]
+
+
 @app.callback()
 def _every_command(
-    context: typer.Context, server: GlobalServer = DEFAULT_SERVER, token: GlobalToken = None
+    context: typer.Context,
+    *,
+    server: GlobalServer = DEFAULT_SERVER,
+    token: GlobalToken = None,
+    version: Version = False,  # noqa: ARG001 - its callback has answered
 ) -> None:
     context.obj = Connection(server, token)
 

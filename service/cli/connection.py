@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.client import Client
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 # What a command's own --server and --token are when they were not given there.
 SAME_AS_GLOBAL = ""
 
@@ -98,10 +98,10 @@ def connect(server: str) -> Client:
         raise BadInput(f"--token: {error}") from error
 
 
-def write_json(answer: Any) -> None:
-    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+def write_json(answer: BaseModel) -> None:
+    typer.echo(json.dumps(answer.model_dump(mode="json"), indent=2, ensure_ascii=False))
 
 
-def write_json_line(answer: Any) -> None:
+def write_json_line(answer: BaseModel) -> None:
     """One line per value, for programs that read while the job runs."""
-    typer.echo(json.dumps(answer, ensure_ascii=False))
+    typer.echo(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False))

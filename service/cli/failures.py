@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from pareconv.service.client_errors import ClientError, ProblemError, ServerUnreachable
+from pareconv.service.remote.errors import ClientError, ProblemError, ServerUnreachable
 from pareconv.storage.errors import StorageError
 
 _STATUSES_OF_BAD_INPUT = frozenset({400, 413, 415, 422})

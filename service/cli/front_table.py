@@ -1,55 +1,50 @@
 """The front as a terminal shows it: the teacher, the points, the finalists and their files."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pareconv.service.cli.cost_cells import cost, limits_of
 from pareconv.service.figures import count, percent, plan_in_short, size_of
+from pareconv.service.views.front import ParetoView, Point
 
-Json = dict[str, Any]
 
-
-def front_view(front: Json, *, server: str, full: bool = False) -> RenderableType:
+def front_view(front: ParetoView, *, server: str, full: bool = False) -> RenderableType:
     """The table, and below it what the finalists reached and where their files are.
 
     `full` adds the plans block by block.
     """
     parts: list[RenderableType] = [_heading(front)]
-    if front["points"] or front["teacher"]:
+    if front.points or front.teacher:
         parts.append(_table(front))
-    if not front["points"]:
+    if not front.points:
         parts.append(Text("No student inside the budget yet."))
     if full:
-        parts += [Text(line) for point in front["points"] for line in _block_by_block(point)]
+        parts += [Text(line) for point in front.points for line in _block_by_block(point)]
     parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
     parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
     return Group(*parts)
 
 
-def _heading(front: Json) -> Text:
-    limits = [
-        f"{count(front['budget'][name])} {title}"
-        for name, title in (("flops", "FLOPs"), ("params", "parameters"))
-        if front["budget"][name] is not None
-    ]
-    if front["budget"]["latency_ms"] is not None:
-        limits.append(f"{front['budget']['latency_ms']:.2f} ms")
-    if (points := front["budget"]["accuracy_drop"]) is not None:
+def _heading(front: ParetoView) -> Text:
+    limits = limits_of(front.budget.flops, front.budget.params)
+    if front.budget.latency_ms is not None:
+        limits.append(f"{front.budget.latency_ms:.2f} ms")
+    if (points := front.budget.accuracy_drop) is not None:
         limits.append(f"an accuracy drop of {points:g}")
     budget = f", budget {' and '.join(limits)}" if limits else ""
-    trials = front["trials_completed"]
-    return Text(f"Job {front['job']}: {front['status']}, {trials} trials{budget}")
+    trials = front.trials_completed
+    return Text(f"Job {front.job}: {front.status}, {trials} trials{budget}")
 
 
-def _table(front: Json) -> Table:
+def _table(front: ParetoView) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    has_adds = any(point["adds"] for point in front["points"])
-    has_latency = any(point["latency_ms"] is not None for point in front["points"])
-    is_finished = any(point["finalist"] for point in front["points"])
+    has_adds = any(point.adds for point in front.points)
+    has_latency = any(point.latency_ms is not None for point in front.points)
+    is_finished = any(point.finalist for point in front.points)
     table.add_column("Trial", justify="right")
     table.add_column("FLOPs", justify="right", no_wrap=True)
     if has_adds:
@@ -74,80 +69,76 @@ def _table(front: Json) -> Table:
     return table
 
 
-def _rows(front: Json) -> Iterator[dict[str, str]]:
-    teacher = front["teacher"]
+def _rows(front: ParetoView) -> Iterator[dict[str, str]]:
+    teacher = front.teacher
     if teacher:
         yield {
             "trial": "teacher",
-            "flops": f"{count(teacher['flops'])} 100%",
-            "adds": count(teacher["adds"]),
-            "params": f"{count(teacher['params'])} 100%",
-            "latency": _latency(teacher["latency_ms"], 1.0),
-            "validation": percent(teacher["accuracy"]),
+            "flops": f"{count(teacher.flops)} 100%",
+            "adds": count(teacher.adds),
+            "params": f"{count(teacher.params)} 100%",
+            "latency": _latency(teacher.latency_ms, 1.0),
+            "validation": percent(teacher.accuracy),
             "final": "-",
-            "test": percent(teacher["test_accuracy"]),
+            "test": percent(teacher.test_accuracy),
             "plan": "",
         }
-    for point in front["points"]:
+    for point in front.points:
         yield {
-            "trial": str(point["trial"]),
-            "flops": _cost(point, "flops"),
-            "adds": count(point["adds"]),
-            "params": _cost(point, "params"),
-            "latency": _latency(point["latency_ms"], point["latency_ratio"]),
+            "trial": str(point.trial),
+            "flops": cost(point.flops, point.flops_ratio),
+            "adds": count(point.adds),
+            "params": cost(point.params, point.params_ratio),
+            "latency": _latency(point.latency_ms, point.latency_ratio),
             "validation": _accuracy(point),
-            "final": percent(point["finish_accuracy"]),
-            "test": percent(point["test_accuracy"]),
-            "plan": plan_in_short(point["plan"]),
+            "final": percent(point.finish_accuracy),
+            "test": percent(point.test_accuracy),
+            "plan": plan_in_short(point.plan),
         }
-
-
-def _cost(point: Json, name: str) -> str:
-    return f"{count(point[name])} {percent(point[f'{name}_ratio'], digits=0):>4}"
 
 
 def _latency(ms: float | None, ratio: float | None) -> str:
     return "-" if ms is None else f"{ms:.2f} ms {percent(ratio, digits=0):>4}"
 
 
-def _accuracy(point: Json) -> str:
-    stderr = point["accuracy_stderr"]
-    return percent(point["accuracy"]) + ("" if stderr is None else f" ±{100 * stderr:.1f}")
+def _accuracy(point: Point) -> str:
+    stderr = point.accuracy_stderr
+    return percent(point.accuracy) + ("" if stderr is None else f" ±{100 * stderr:.1f}")
 
 
-def _block_by_block(point: Json) -> Iterator[str]:
-    yield f"Trial {point['trial']}:"
-    width = max(map(len, point["plan"]), default=0)
-    for block, option in point["plan"].items():
+def _block_by_block(point: Point) -> Iterator[str]:
+    yield f"Trial {point.trial}:"
+    width = max(map(len, point.plan), default=0)
+    for block, option in point.plan.items():
         yield f"  {block:<{width}}  {option}"
 
 
-def _finalists(front: Json) -> Iterator[str]:
-    teacher = percent((front["teacher"] or {}).get("test_accuracy"))
-    for point in front["points"]:
-        if point["test_accuracy"] is not None:
-            share = percent(point["flops_ratio"], digits=0)
+def _finalists(front: ParetoView) -> Iterator[str]:
+    teacher = percent(front.teacher.test_accuracy if front.teacher else None)
+    for point in front.points:
+        if point.test_accuracy is not None:
+            share = percent(point.flops_ratio, digits=0)
             yield (
-                f"Finalist {point['trial']}: test accuracy {percent(point['test_accuracy'])}, "
+                f"Finalist {point.trial}: test accuracy {percent(point.test_accuracy)}, "
                 f"the teacher's {teacher}, at {share} of its FLOPs"
             )
-        for each in point["latencies"]:
+        for each in point.latencies:
             yield (
-                f"  {each['runtime']}, {each['device']}, batch {each['batch']}, "
-                f"{each['threads']} thread(s): {each['student_ms']:.2f} ms, the teacher "
-                f"{each['teacher_ms']:.2f} ms"
+                f"  {each.runtime}, {each.device}, batch {each.batch}, "
+                f"{each.threads} thread(s): {each.student_ms:.2f} ms, the teacher "
+                f"{each.teacher_ms:.2f} ms"
             )
 
 
-def _answer(front: Json) -> Iterator[str]:
-    if front["answer"]:
-        yield f"Answer: {front['answer']['message']}"
+def _answer(front: ParetoView) -> Iterator[str]:
+    if front.answer:
+        yield f"Answer: {front.answer.message}"
 
 
-def _files(front: Json) -> Iterator[str]:
-    for point in front["points"]:
-        for file in point["artifacts"]:
-            size = size_of(file["bytes"])
-            tested = percent(file.get("test_accuracy"))
+def _files(front: ParetoView) -> Iterator[str]:
+    for point in front.points:
+        for file in point.artifacts:
+            size = size_of(file.bytes)
+            tested = percent(file.test_accuracy)
             own = "" if tested == "-" else f"  (test accuracy {tested})"
-            yield f"  {file['format']:<11} {size:>8}  {file['href']}{own}"
+            yield f"  {file.format:<11} {size:>8}  {file.href}{own}"

@@ -1,7 +1,6 @@
 """An inspection as a terminal shows it: the teacher, its blocks and the budgets within reach."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -9,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pareconv.service.figures import count, percent
-
-Json = dict[str, Any]
+from pareconv.service.views.inspection import InspectedOption, InspectionView
 
 _PREPARATION = {
     "none": "",
@@ -19,61 +17,63 @@ _PREPARATION = {
 }
 
 
-def inspection_view(inspection: Json) -> RenderableType:
+def inspection_view(inspection: InspectionView) -> RenderableType:
     lines = [Text(line) for line in _reach(inspection)]
     left_out = [Text(line, style="dim") for line in _left_out(inspection)]
     return Group(Text(_teacher(inspection)), _blocks(inspection), *left_out, *lines)
 
 
-def _teacher(inspection: Json) -> str:
-    teacher, images = inspection["teacher"], inspection["images"]
-    size = inspection["image_size"]
-    validation = images["validation"]
+def _teacher(inspection: InspectionView) -> str:
+    teacher, images = inspection.teacher, inspection.images
+    size = inspection.image_size
+    validation = images.validation
     given = "" if validation is None else f", {validation:,} validation"
     return (
-        f"Teacher: {count(teacher['flops'])} FLOPs, {count(teacher['params'])} parameters; "
-        f"{len(inspection['classes'])} classes, {images['train']:,} training{given} and "
-        f"{images['test']:,} test images at {size}x{size}{_PREPARATION[teacher['preparation']]}"
+        f"Teacher: {count(teacher.flops)} FLOPs, {count(teacher.params)} parameters; "
+        f"{len(inspection.classes)} classes, {images.train:,} training{given} and "
+        f"{images.test:,} test images at {size}x{size}{_PREPARATION[teacher.preparation]}"
     )
 
 
-def _blocks(inspection: Json) -> Table:
+def _blocks(inspection: InspectionView) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("Block", overflow="fold")
     table.add_column("Convolutions", justify="right")
     table.add_column("Options", justify="right")
     table.add_column("Cheapest", overflow="fold")
     table.add_column("Saves of all FLOPs", justify="right")
-    whole = inspection["teacher"]["flops"]
-    for block in inspection["blocks"]:
-        cheapest = min(block["options"], key=_cost, default=None)
+    whole = inspection.teacher.flops
+    for block in inspection.blocks:
+        cheapest = min(block.options, key=_cost, default=None)
         saved = None if cheapest is None else 1 - _cost(cheapest) / whole
         table.add_row(
-            block["name"],
-            str(len(block["convs"])),
-            str(len(block["options"])),
-            cheapest["option"] if cheapest else "-",
+            block.name,
+            str(len(block.convs)),
+            str(len(block.options)),
+            cheapest.option if cheapest else "-",
             percent(saved),
         )
     return table
 
 
-def _cost(option: Json) -> int:
-    cost: int = option["flops"] + option["adds"]
-    return cost
+def _cost(option: InspectedOption) -> int:
+    return option.flops + option.adds
 
 
-def _left_out(inspection: Json) -> Iterator[str]:
-    for each in inspection["left_out"]:
-        yield f"Left out: {each['name']}: {each['reason']}"
+def _left_out(inspection: InspectionView) -> Iterator[str]:
+    for each in inspection.left_out:
+        yield f"Left out: {each.name}: {each.reason}"
 
 
-def _reach(inspection: Json) -> Iterator[str]:
-    for name, title in (("flops", "FLOPs"), ("params", "Parameters")):
-        reach, limit = inspection["reachable"][name], inspection["budget"][name]
+def _reach(inspection: InspectionView) -> Iterator[str]:
+    reachable, budget = inspection.reachable, inspection.budget
+    for title, reach, limit in (
+        ("FLOPs", reachable.flops, budget.flops),
+        ("Parameters", reachable.params, budget.params),
+    ):
         wanted = "" if limit is None else f"; the budget is {count(limit)}"
-        yield f"{title} within reach: {count(reach['least'])} to {count(reach['greatest'])}{wanted}"
-    if reach := inspection["reachable"]["latency_ms"]:
-        limit = inspection["budget"]["latency_ms"]
-        wanted = "" if limit is None else f"; the budget is {limit:.2f} ms"
-        yield f"Latency within reach: {reach['least']:.2f} to {reach['greatest']:.2f} ms{wanted}"
+        yield f"{title} within reach: {count(reach.least)} to {count(reach.greatest)}{wanted}"
+    if latency := reachable.latency_ms:
+        ms = budget.latency_ms
+        wanted = "" if ms is None else f"; the budget is {ms:.2f} ms"
+        yield f"Latency within reach: {latency.least:.2f} to {latency.greatest:.2f} ms{wanted}"

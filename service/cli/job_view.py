@@ -1,7 +1,6 @@
 """One job as a live display: status, progress, trials, the best so far and the last events."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -9,11 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pareconv.service.figures import count, duration, percent
+from pareconv.service.views.job import JobView
 
-Json = dict[str, Any]
 
-
-def job_view(job: Json, recent: Iterable[str], *, is_connected: bool = True) -> RenderableType:
+def job_view(job: JobView, recent: Iterable[str], *, is_connected: bool = True) -> RenderableType:
     """`recent` are the lines of the last events."""
     lost = Text("connection lost, trying again", style="yellow")
     return Group(
@@ -25,30 +23,30 @@ def job_view(job: Json, recent: Iterable[str], *, is_connected: bool = True) -> 
     )
 
 
-def _title(job: Json) -> str:
-    stage = f", {job['stage']}" if job["stage"] and job["status"] == "running" else ""
-    name = f" {job['name']}" if job["name"] else ""
-    return f"Job {job['id']}{name}: {job['status']}{stage}"
+def _title(job: JobView) -> str:
+    stage = f", {job.stage}" if job.stage and job.status == "running" else ""
+    name = f" {job.name}" if job.name else ""
+    return f"Job {job.id}{name}: {job.status}{stage}"
 
 
-def _bar(job: Json) -> Table:
+def _bar(job: JobView) -> Table:
     row = Table.grid(padding=(0, 1))
-    progress = job["progress"] or 0.0
-    eta = "" if job["eta_s"] is None else f"about {duration(job['eta_s'])} left"
+    progress = job.progress or 0.0
+    eta = "" if job.eta_s is None else f"about {duration(job.eta_s)} left"
     row.add_row(ProgressBar(total=1.0, completed=progress, width=40), f"{progress:.0%}", eta)
     return row
 
 
-def _facts(job: Json) -> Iterator[str]:
-    counts = job["counts"]
-    wanted = job["spec"].get("search", {}).get("trials")
-    if extension := job["extension"]:
-        wanted = extension["after"] + extension["trials"]
-    done = counts["complete"] + counts["stopped"] + counts["failed"]
+def _facts(job: JobView) -> Iterator[str]:
+    counts = job.counts
+    wanted = job.spec.get("search", {}).get("trials")
+    if extension := job.extension:
+        wanted = extension.after + extension.trials
+    done = counts.complete + counts.stopped + counts.failed
     yield f"trials {done}" + ("" if wanted is None else f"/{wanted}")
-    if counts["failed"]:
-        yield f"{counts['failed']} failed"
-    if job["teacher"]:
-        yield f"teacher {percent(job['teacher']['accuracy'])}"
-    if best := job["best"]:
-        yield f"best {percent(best['accuracy'])} at {count(best['flops'])} FLOPs"
+    if counts.failed:
+        yield f"{counts.failed} failed"
+    if job.teacher:
+        yield f"teacher {percent(job.teacher.accuracy)}"
+    if best := job.best:
+        yield f"best {percent(best.accuracy)} at {count(best.flops)} FLOPs"

@@ -1,7 +1,7 @@
 """The commands on jobs that exist: list, front, download, pause, cancel, resume, ..."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,12 +13,9 @@ from pareconv.service.cli.connection import (
     connect,
     write_json,
 )
-from pareconv.service.cli.failures import Failed
 from pareconv.service.cli.spec_options import names
-from pareconv.service.client import Client
 from pareconv.service.figures import age, percent, size_of
-
-Json = dict[str, Any]
+from pareconv.service.remote.job import Job
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Jobs to list.")]
 Status = Annotated[str | None, typer.Option("--status", help="Only jobs of this status.")]
@@ -71,16 +68,16 @@ def jobs(
     Example: pareconv jobs --status running
     """
     with connect(server) as client:
-        page = client.jobs(limit=limit, status=status)
+        page = client.jobs.page(limit=limit, status=status)
     if as_json:
         write_json(page)
-    elif page["items"]:
-        _print_jobs(page["items"])
+    elif page.items:
+        _print_jobs(page.items)
     else:
         typer.echo("No jobs; `pareconv submit` creates one.")
 
 
-def _print_jobs(items: list[Json]) -> None:
+def _print_jobs(items: list[Job]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -91,10 +88,10 @@ def _print_jobs(items: list[Json]) -> None:
     for title in ("Status", "Stage", "Done", "Best", "Age"):
         table.add_column(title, no_wrap=True)
     for job in items:
-        best = percent((job["best"] or {}).get("accuracy"))
-        done = percent(job["progress"], digits=0)
-        named = (job["id"], job["name"] or "", job["status"], job["stage"] or "-")
-        table.add_row(*named, done, best, age(job["created_at"]))
+        best = percent(job.best.accuracy if job.best else None)
+        done = percent(job.progress, digits=0)
+        named = (job.id, job.name or "", job.status, job.stage or "-")
+        table.add_row(*named, done, best, age(job.created_at))
     Console().print(table)
 
 
@@ -111,7 +108,7 @@ def front(
     Example: pareconv front 01J9ZK --full
     """
     with connect(server) as client:
-        found = client.front(job, objectives=objectives)
+        found = client.jobs.get(job).front(objectives=objectives)
         if as_json:
             write_json(found)
             return
@@ -135,30 +132,8 @@ def download(
     Example: pareconv download 01J9ZK --trial 7 --format onnx
     """
     with connect(server) as client:
-        for path in save(client, job, trial=trial, format=format, to=to):
+        for path in client.jobs.get(job).download(to, trial=trial, format=format):
             typer.echo(f"{path} ({size_of(path.stat().st_size)})")
-
-
-def save(
-    client: Client, job: str, *, to: Path, trial: int | None = None, format: str | None = None
-) -> list[Path]:
-    """Download what was asked for; Failed, saying what there is, when that is nothing."""
-    if trial is not None and format is not None:
-        return [client.download(job, trial, format, to)]
-    files = [
-        (student["trial"], file["format"])
-        for student in client.students(job)
-        for file in student["artifacts"]
-    ]
-    wanted = [
-        (number, name)
-        for number, name in files
-        if trial in {None, number} and format in {None, name}
-    ]
-    if not wanted:
-        there = ", ".join(f"trial {number} {name}" for number, name in files) or "no file yet"
-        raise Failed(f"job {job} has no such file; there is: {there}")
-    return [client.download(job, number, name, to) for number, name in wanted]
 
 
 def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
@@ -167,7 +142,7 @@ def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
     Example: pareconv cancel 01J9ZK
     """
     with connect(server) as client:
-        _tell(client.cancel(job), as_json=as_json)
+        _tell(client.jobs.get(job).cancel(), as_json=as_json)
 
 
 def pause(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
@@ -176,7 +151,7 @@ def pause(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fals
     Example: pareconv pause 01J9ZK
     """
     with connect(server) as client:
-        _tell(client.pause(job), as_json=as_json)
+        _tell(client.jobs.get(job).pause(), as_json=as_json)
 
 
 def priority(
@@ -187,7 +162,7 @@ def priority(
     Example: pareconv priority 01J9ZK 5
     """
     with connect(server) as client:
-        _tell(client.prioritize(job, priority), as_json=as_json)
+        _tell(client.jobs.get(job).prioritize(priority), as_json=as_json)
 
 
 def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
@@ -196,7 +171,7 @@ def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
     Example: pareconv resume 01J9ZK
     """
     with connect(server) as client:
-        _tell(client.resume(job), as_json=as_json)
+        _tell(client.jobs.get(job).resume(), as_json=as_json)
 
 
 def extend(
@@ -212,7 +187,7 @@ def extend(
     Example: pareconv extend 01J9ZK --trials 40
     """
     with connect(server) as client:
-        _tell(client.extend(job, trials, time_limit_s=time_limit), as_json=as_json)
+        _tell(client.jobs.get(job).extend(trials, time_limit_s=time_limit), as_json=as_json)
 
 
 def finish(
@@ -230,11 +205,12 @@ def finish(
     """
     with connect(server) as client:
         named = None if formats is None else names(formats)
-        _tell(client.finish(job, trial, epochs=epochs, formats=named), as_json=as_json)
+        known = client.jobs.get(job)
+        _tell(known.finish(trial, epochs=epochs, formats=named), as_json=as_json)
 
 
-def _tell(job: Json, *, as_json: bool) -> None:
+def _tell(job: Job, *, as_json: bool) -> None:
     if as_json:
         write_json(job)
     else:
-        typer.echo(f"Job {job['id']} is {job['status']}")
+        typer.echo(f"Job {job.id} is {job.status}")

@@ -1,6 +1,6 @@
 """The commands on libraries: list, and the front that one predicts."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,8 +12,7 @@ from pareconv.service.cli.connection import (
     write_json,
 )
 from pareconv.service.figures import age, count
-
-Json = dict[str, Any]
+from pareconv.service.views.library import LibraryView
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Libraries to list.")]
 LibraryId = Annotated[
@@ -40,11 +39,11 @@ def libraries(
         context.find_root().obj.server = server  # `libraries --server URL front` means it too
         return
     with connect(server) as client:
-        page = client.libraries(limit=limit)
+        page = client.libraries.page(limit=limit)
     if as_json:
         write_json(page)
-    elif page["items"]:
-        _print_libraries(page["items"])
+    elif page.items:
+        _print_libraries(page.items)
     else:
         typer.echo("No libraries; a job builds one, or goes on with that of its teacher and data.")
 
@@ -62,7 +61,7 @@ def front(
     Example: pareconv libraries front 01J9ZK --flops 40%
     """
     with connect(server) as client:
-        found = client.library_front(library, flops=flops, params=params)
+        found = client.libraries.front(library, flops=flops, params=params)
     if as_json:
         write_json(found)
         return
@@ -73,7 +72,7 @@ def front(
     Console().print(prediction_view(found))
 
 
-def _print_libraries(items: list[Json]) -> None:
+def _print_libraries(items: list[LibraryView]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -84,8 +83,8 @@ def _print_libraries(items: list[Json]) -> None:
     for title in ("FLOPs", "Params", "State", "Age"):
         table.add_column(title, no_wrap=True)
     for library in items:
-        cost = library["teacher_cost"]
-        state = "being built" if library["building"] else "idle"
-        figures = (count(cost["flops"]), count(cost["params"]), state, age(library["updated_at"]))
-        table.add_row(library["id"], library["architecture"], *figures)
+        cost = library.teacher_cost
+        state = "being built" if library.building else "idle"
+        figures = (count(cost.flops), count(cost.params), state, age(library.updated_at))
+        table.add_row(library.id, library.architecture, *figures)
     Console().print(table)

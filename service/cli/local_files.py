@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 from pareconv.service.cli.failures import BadInput
-from pareconv.service.client import Client, OnBytes
-from pareconv.service.client_errors import ProblemError
+from pareconv.service.client import Client
+from pareconv.service.remote.connection import OnBytes
+from pareconv.service.remote.errors import ProblemError
 
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
@@ -72,9 +73,9 @@ def _uploaded(client: Client, field: str, path: Path) -> str:
             "tar and give that, or add the folder to the server's PARECONV_ALLOWED_ROOTS"
         )
     is_teacher = field.startswith("teacher.")
-    upload = client.upload_teacher if is_teacher else client.upload_dataset
+    uploads = client.teachers if is_teacher else client.datasets
     with _shown(path) as on_bytes, _blaming(field):
-        return f"{'teacher' if is_teacher else 'dataset'}:{upload(path, on_bytes=on_bytes)['id']}"
+        return uploads.upload(path, on_bytes=on_bytes).reference
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pareconv.models.bundle import Bundle, BundleError
 from pareconv.service.cli.connection import SAME_AS_GLOBAL, Server, connect
 from pareconv.service.cli.failures import BadInput
 
@@ -36,12 +35,14 @@ def measure(
     typer.echo(f"{output}: {len(table['entries'])} parts on {table['device']}")
     if upload:
         with connect(server) as client:
-            found = client.add_latencies(table)
-        typer.echo(f"{found['reference']} is the table for `budget.latency.table`")
+            found = client.latencies.add(table)
+        typer.echo(f"{found.reference} is the table for `budget.latency.table`")
 
 
 def _measured(path: Path, device_name: str | None) -> dict[str, Any]:
     from rich.progress import track
+
+    from pareconv.models.bundle import Bundle, BundleError
 
     try:
         with Bundle(path) as opened:

@@ -39,18 +39,16 @@ def submit(
     Example: pareconv submit --teacher cifar_resnet8 --data digits --budget-flops 50% --watch
     """
     with connect(server) as client:
-        submit = partial(client.submit, priority=priority)
+        submit = partial(client.jobs.create, priority=priority)
         job = send(client, options.to_spec(), submit)
         if as_json:
             (write_json_line if watch else write_json)(job)
         elif watch:
-            typer.echo(f"Job {job['id']}")
+            typer.echo(f"Job {job.id}")
         else:
-            typer.echo(
-                f"Job {job['id']} is {job['status']}; `pareconv watch {job['id']}` follows it"
-            )
+            typer.echo(f"Job {job.id} is {job.status}; `pareconv watch {job.id}` follows it")
         if watch:
-            follow(client, job["id"], as_json=as_json)
+            follow(job, server=client.url, as_json=as_json)
 
 
 @with_spec_options
@@ -65,7 +63,7 @@ def bundle(
     Example: pareconv bundle --teacher cifar_resnet8 --data digits --budget-latency 60%
     """
     with connect(server) as client:
-        path = send(client, options.to_spec(), lambda spec: client.bundle(spec, output))
+        path = send(client, options.to_spec(), lambda spec: client.latencies.bundle(spec, output))
     typer.echo(f"{path}: run `pareconv measure {path.name}` on the device")
 
 

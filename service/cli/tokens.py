@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pareconv.service.cli.connection import AsJson
 from pareconv.service.figures import age
-from pareconv.storage.database import Database
 from pareconv.storage.scopes import Scope
 from pareconv.storage.settings import Settings
-from pareconv.storage.tokens import Token, TokenStore
+
+if TYPE_CHECKING:
+    from pareconv.storage.tokens import Token, TokenStore
 
 AskedScope = Annotated[
     Scope,
@@ -84,7 +85,10 @@ def revoke(token: TokenId) -> None:
 
 
 @contextmanager
-def _tokens() -> Iterator[TokenStore]:
+def _tokens() -> Iterator["TokenStore"]:
+    from pareconv.storage.database import Database
+    from pareconv.storage.tokens import TokenStore
+
     database = Database(Settings().database)
     try:
         database.migrate()
@@ -93,7 +97,7 @@ def _tokens() -> Iterator[TokenStore]:
         database.close()
 
 
-def _print_tokens(found: list[Token]) -> None:
+def _print_tokens(found: list["Token"]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -1,12 +1,8 @@
 """Watching a job: live in a terminal, line by line elsewhere, across lost connections."""
 
 import sys
-import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,25 +14,16 @@ from pareconv.service.cli.connection import (
     connect,
     write_json_line,
 )
-from pareconv.service.cli.failures import ExitCode, Failed
-from pareconv.service.client import Client
-from pareconv.service.client_errors import ClientError, is_passing
-from pareconv.storage.job_states import TERMINAL, JobStatus
+from pareconv.service.cli.failures import ExitCode
+from pareconv.service.remote.errors import JobEnded
+from pareconv.service.remote.job import Job
+from pareconv.service.views.event import EventView
+from pareconv.storage.job_states import JobStatus
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-_POLL_SECONDS = 1.0
-_PATIENCE_SECONDS = 300.0
 _SHOWN_EVENTS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The job as it is now and what happened since the moment before."""
-
-    job: Json
-    events: list[Json]
-    is_connected: bool = True
 
 
 def watch(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
@@ -45,66 +32,40 @@ def watch(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fals
     Example: pareconv watch 01J9ZK
     """
     with connect(server) as client:
-        follow(client, job, as_json=as_json)
+        follow(client.jobs.get(job), server=client.url, as_json=as_json)
 
 
-def follow(client: Client, job: str, *, as_json: bool = False) -> None:
+def follow(job: Job, *, server: str, as_json: bool = False) -> None:
     """Show the job until it ends, then its front. Raises Failed unless it succeeded."""
     from rich.console import Console
 
     console = Console()
     try:
         if as_json:
-            last = _write_events(client, job)
+            last = _write_events(job)
         elif sys.stdout.isatty():
-            last = _live(client, job, console)
+            last = _live(job, console)
         else:
-            last = _lines(client, job)
+            last = _lines(job)
     except KeyboardInterrupt:
-        typer.echo(f"\nThe job goes on; come back with `pareconv watch {job}`", err=True)
+        typer.echo(f"\nThe job goes on; come back with `pareconv watch {job.id}`", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    _conclude(client, last, as_json=as_json)
+    _conclude(last, server=server, as_json=as_json)
 
 
-def moments(client: Client, job: str) -> Iterator[Moment]:
-    """The job about once a second, the last one when it has ended and every event was seen.
-
-    A server that is away for less than five minutes is waited for.
-    """
-    after, lost_at, known = 0, None, client.job(job)
-    while True:
-        try:
-            known = client.job(job)
-            events = client.events(job, after=after)["items"]
-        except ClientError as error:
-            lost_at = lost_at or time.monotonic()
-            if not is_passing(error) or time.monotonic() - lost_at > _PATIENCE_SECONDS:
-                raise
-            yield Moment(known, [], is_connected=False)
-        else:
-            lost_at = None
-            after = events[-1]["seq"] if events else after
-            yield Moment(known, events)
-            if events:
-                continue  # there may be another page
-            if known["status"] in TERMINAL:
-                return
-        time.sleep(_POLL_SECONDS)
-
-
-def _write_events(client: Client, job: str) -> Json:
-    last: Json = {}
-    for moment in moments(client, job):
+def _write_events(job: Job) -> Job:
+    last = job
+    for moment in job.moments():
         last = moment.job
         for event in moment.events:
             write_json_line(event)
     return last
 
 
-def _lines(client: Client, job: str) -> Json:
-    last: Json = {}
+def _lines(job: Job) -> Job:
+    last = job
     was_connected = True
-    for moment in moments(client, job):
+    for moment in job.moments():
         last = moment.job
         for event in moment.events:
             typer.echo(event_line(event))
@@ -114,39 +75,30 @@ def _lines(client: Client, job: str) -> Json:
     return last
 
 
-def _live(client: Client, job: str, console: Any) -> Json:
+def _live(job: Job, console: "Console") -> Job:
     from rich.live import Live
 
     from pareconv.service.cli.job_view import job_view
 
-    last: Json = {}
+    last = job
     recent: deque[str] = deque(maxlen=_SHOWN_EVENTS)
     with Live(console=console, transient=True, refresh_per_second=4) as live:
-        for moment in moments(client, job):
+        for moment in job.moments():
             last = moment.job
             recent.extend(map(event_line, moment.events))
             live.update(job_view(last, recent, is_connected=moment.is_connected))
     return last
 
 
-def event_line(event: Json) -> str:
-    mark = "" if event["level"] == "info" else f"{event['level']}: "
-    moment = datetime.fromisoformat(event["created_at"]).astimezone()
-    return f"{moment:%H:%M:%S} {mark}{event['message']}"
+def event_line(event: EventView) -> str:
+    mark = "" if event.level == "info" else f"{event.level}: "
+    return f"{event.created_at.astimezone():%H:%M:%S} {mark}{event.message}"
 
 
-def _conclude(client: Client, job: Json, *, as_json: bool) -> None:
-    status = job["status"]
-    if status == JobStatus.FAILED:
-        error = job["error"] or {}
-        reason = error.get("detail") or error.get("title") or "no reason was recorded"
-        raise Failed(
-            f"job {job['id']} failed in {job['stage']}: {reason}; "
-            f"after a repair go on with `pareconv resume {job['id']}`"
-        )
-    if status != JobStatus.SUCCEEDED:
-        raise Failed(f"job {job['id']} was {status}; go on with `pareconv resume {job['id']}`")
-    front = client.front(job["id"])
+def _conclude(job: Job, *, server: str, as_json: bool) -> None:
+    if job.status is not JobStatus.SUCCEEDED:
+        raise JobEnded(job)
+    front = job.front()
     if as_json:
         write_json_line(front)
         return
@@ -154,4 +106,4 @@ def _conclude(client: Client, job: Json, *, as_json: bool) -> None:
 
     from pareconv.service.cli.front_table import front_view
 
-    Console().print(front_view(front, server=client.url))
+    Console().print(front_view(front, server=server))

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query
 
 from pareconv.search.spec import JobSpec
-from pareconv.service.catalog_view import ArchitectureView, MethodView, OperatorView
 from pareconv.service.dependencies import InjectedStores, InjectedTasks, require_json
-from pareconv.service.inspection_view import InspectionView
-from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.routes.jobs import SPEC_EXAMPLE
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.views.catalog import ArchitectureView, MethodView, OperatorView
+from pareconv.service.views.inspection import InspectionView
+from pareconv.service.views.page import Page
 from pareconv.storage.scopes import Scope
 
 router = APIRouter(tags=["catalog"], route_class=ScopedRoute)

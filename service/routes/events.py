@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
 from pareconv.service.dependencies import InjectedStores, InjectedStreams, Limit
-from pareconv.service.event_view import EventPage, EventView
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.views.event import EventPage, EventView
 from pareconv.storage.jobs import TERMINAL
 from pareconv.storage.scopes import Scope
 

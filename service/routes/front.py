@@ -6,12 +6,13 @@ from fastapi import APIRouter, Query, Response
 
 from pareconv.service.dependencies import Cursor, InjectedFronts, InjectedStores, Limit
 from pareconv.service.etags import IfNoneMatch, is_current
-from pareconv.service.front_view import ParetoView, front_tag, front_view
+from pareconv.service.front_view import front_tag, front_view
 from pareconv.service.job_view import cost_of
-from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
-from pareconv.service.trial_view import TrialView
+from pareconv.service.views.front import ParetoView
+from pareconv.service.views.page import Page
+from pareconv.service.views.trial import TrialView
 from pareconv.storage.candidates import FrontCost
 from pareconv.storage.scopes import Scope
 

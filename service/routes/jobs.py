@@ -13,12 +13,14 @@ from pareconv.service.dependencies import (
     Limit,
     require_json,
 )
-from pareconv.service.job_view import JobView, job_view
-from pareconv.service.more import MAX_PRIORITY, ExtensionRequest, PriorityRequest, extend
-from pareconv.service.pages import Page
+from pareconv.service.job_view import job_view
+from pareconv.service.more import extend
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.service.submission import InjectedSubmission
+from pareconv.service.views.job import JobView
+from pareconv.service.views.page import Page
+from pareconv.service.views.request import MAX_PRIORITY, ExtensionRequest, PriorityRequest
 from pareconv.storage.jobs import JobStatus
 from pareconv.storage.scopes import Scope
 

@@ -16,16 +16,17 @@ from pareconv.service.dependencies import (
     Limit,
     require_json,
 )
-from pareconv.service.latency_view import (
+from pareconv.service.problems import documented
+from pareconv.service.routes.jobs import SPEC_EXAMPLE
+from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.views.latency import (
     NEW_TABLE_EXAMPLE,
     LatencyTableView,
     LatencyTableWithEntries,
     NewLatencyTable,
 )
-from pareconv.service.pages import Page
-from pareconv.service.problems import documented
-from pareconv.service.routes.jobs import SPEC_EXAMPLE
-from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.views.page import Page
+from pareconv.storage.latencies import Latency
 from pareconv.storage.scopes import Scope
 
 router = APIRouter(prefix="/latencies", tags=["latencies"], route_class=ScopedRoute)
@@ -78,7 +79,7 @@ def add_table(table: BroughtTable, stores: InjectedStores, response: Response) -
     it lacks is added, what it has stays.
     """
     found = stores.latencies.open(**table.subject)
-    stores.latencies.put(found.id, [each.to_latency() for each in table.entries])
+    stores.latencies.put(found.id, [Latency(**each.model_dump()) for each in table.entries])
     response.headers["location"] = f"/latencies/{found.id}"
     return LatencyTableView.of(stores.latencies.get(found.id))
 

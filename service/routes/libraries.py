@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from pareconv.service.dependencies import Cursor, InjectedStores, Limit
-from pareconv.service.library_view import LibraryView, LibraryWithEntries
-from pareconv.service.pages import Page
 from pareconv.service.prediction import predict
-from pareconv.service.prediction_view import PredictedFrontView
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.views.library import LibraryView, LibraryWithEntries
+from pareconv.service.views.page import Page
+from pareconv.service.views.prediction import PredictedFrontView
 from pareconv.storage.scopes import Scope
 
 router = APIRouter(prefix="/libraries", tags=["libraries"], route_class=ScopedRoute)

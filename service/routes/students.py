@@ -8,13 +8,16 @@ from fastapi.responses import FileResponse
 from pareconv.service.dependencies import InjectedStores, require_json
 from pareconv.service.errors import NoSuchStudent
 from pareconv.service.etags import IfNoneMatch, is_current
-from pareconv.service.front_view import Point, students_view
-from pareconv.service.job_view import JobView, job_view
-from pareconv.service.more import StudentRequest, finish_student
-from pareconv.service.pages import Page
+from pareconv.service.front_view import students_view
+from pareconv.service.job_view import job_view
+from pareconv.service.more import finish_student
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
 from pareconv.service.stores import Stores
+from pareconv.service.views.front import Point
+from pareconv.service.views.job import JobView
+from pareconv.service.views.page import Page
+from pareconv.service.views.request import StudentRequest
 from pareconv.storage.artifacts import Artifact
 from pareconv.storage.scopes import Scope
 

@@ -12,10 +12,10 @@ from pareconv.service.dependencies import (
     require_multipart,
 )
 from pareconv.service.intake import SentFile
-from pareconv.service.pages import Page
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
-from pareconv.service.upload_view import UploadView
+from pareconv.service.views.page import Page
+from pareconv.service.views.upload import UploadView
 from pareconv.storage.scopes import Scope
 from pareconv.storage.uploads import Kind
 

@@ -8,7 +8,7 @@ from pareconv.service.dependencies import InjectedStores
 from pareconv.service.job_view import cost_of, job_view
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
-from pareconv.service.teacher_view import TeacherView
+from pareconv.service.views.teacher import TeacherView
 from pareconv.service.web.job_pages import drawn_plan
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute

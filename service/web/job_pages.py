@@ -12,7 +12,7 @@ from pareconv.service.front_view import front_tag, front_view, students_view
 from pareconv.service.job_view import cost_of, job_view
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
-from pareconv.service.trial_view import TrialView
+from pareconv.service.views.trial import TrialView
 from pareconv.service.web.front_chart import front_chart
 from pareconv.service.web.library_map import Shown, library_map
 from pareconv.service.web.page import page

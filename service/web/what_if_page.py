@@ -11,11 +11,11 @@ from pareconv.search.errors import InvalidSpec
 from pareconv.service.admission import Admission
 from pareconv.service.dependencies import InjectedIntake, InjectedStores, InjectedTasks
 from pareconv.service.prediction import predict
-from pareconv.service.prediction_view import PredictedFrontView, PredictedPoint
 from pareconv.service.problems import Problem
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
 from pareconv.service.submission import Submission
+from pareconv.service.views.prediction import PredictedFrontView, PredictedPoint
 from pareconv.service.web.job_pages import job_values
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute

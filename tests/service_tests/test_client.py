@@ -5,16 +5,33 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from pareconv.search.errors import InvalidSpec
+from pareconv.search.spec import JobSpec
 from pareconv.service.client import Client
-from pareconv.service.client_errors import DamagedDownload, ProblemError, ServerUnreachable
+from pareconv.service.remote import connection as connections
+from pareconv.service.remote import job as jobs
+from pareconv.service.remote.connection import Connection
+from pareconv.service.remote.errors import (
+    DamagedDownload,
+    JobEnded,
+    NoSuchFile,
+    ProblemError,
+    ServerUnreachable,
+    UnknownAnswer,
+)
+from pareconv.service.remote.front import Front
+from pareconv.service.remote.job import Job
+from pareconv.service.views.event import EventView
+from pareconv.service.views.front import ParetoView
+from pareconv.service.views.job import ExtensionView
 from pareconv.storage.jobs import JobStatus
 
+FRONT = ParetoView.model_config["json_schema_extra"]["example"]
 CONTENT = b"the student" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -26,17 +43,23 @@ def pareconv(client) -> Iterator[Client]:
 
 
 @pytest.fixture
-def job(pareconv, spec) -> str:
-    return pareconv.submit(spec)["id"]
+def job(pareconv, spec) -> Job:
+    return pareconv.jobs.create(spec)
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    monkeypatch.setattr(jobs, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "_RETRY_SECONDS", (0.01, 0.01))
 
 
 @pytest.fixture
 def stub() -> Iterator[Callable[..., str]]:
-    """Start a server whose GET is the given function of the handler; gives its URL."""
+    """Start a server whose GET and POST is the given function of the handler; gives its URL."""
     with ExitStack() as stack:
 
         def start(answer: Callable[[BaseHTTPRequestHandler], None]) -> str:
-            methods = {"do_GET": answer, "log_message": lambda *_: None}
+            methods = {"do_GET": answer, "do_POST": answer, "log_message": lambda *_: None}
             handler = type("Handler", (BaseHTTPRequestHandler,), methods)
             server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
             stack.callback(server.server_close)
@@ -57,52 +80,86 @@ def answer(handler, content: bytes, status: int = 200, **headers: str) -> None:
     handler.wfile.write(content)
 
 
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    connection = Connection(url, None, timeout=10)
+    yield connection
+    connection.close()
+
+
+def finish(stores, job: Job) -> None:
+    """Trial 0 of the job is finished."""
+    known = {"loss": 0.3, "seconds": 1.5, "images": 80, "compute": 90.0, "rungs": []}
+    known |= {"accuracy": 0.5, "accuracy_stderr": 0.01, "checkpoint": "c" * 64}
+    stores.candidates.create(job.id, {"layer": "shift"}, flops=1, adds=0, params=1)
+    stores.candidates.complete(job.id, 0, **known)
+    stores.candidates.finish(job.id, 0, finish_accuracy=0.6, test_accuracy=0.6, compute=1.0)
+
+
 def unused_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_a_job_is_submitted_listed_cancelled_resumed_and_deleted(pareconv, spec):
-    job = pareconv.submit(spec)["id"]
+def test_server_and_token_are_those_of_the_environment(client, monkeypatch):
+    monkeypatch.setenv("PARECONV_SERVER", str(client.base_url))
+    monkeypatch.setenv("PARECONV_TOKEN", "a\ntoken")
+    with pytest.raises(ValueError, match="copy it whole"):
+        Client()
+    monkeypatch.setenv("PARECONV_TOKEN", "")
+    with Client() as pareconv:
+        assert pareconv.is_ready()
+    with Client("http://127.0.0.1:9") as other:
+        assert other.url == "http://127.0.0.1:9"
 
-    assert pareconv.job(job)["status"] == "queued"
-    assert [each["id"] for each in pareconv.jobs(status="queued")["items"]] == [job]
-    assert pareconv.cancel(job)["status"] == "cancelled"
-    assert pareconv.resume(job)["status"] == "queued"
-    pareconv.delete(job)
-    assert pareconv.jobs()["items"] == []
+
+def test_a_job_is_submitted_listed_cancelled_resumed_and_deleted(pareconv, spec):
+    job = pareconv.jobs.create(spec)
+
+    assert pareconv.jobs.get(job.id).status is JobStatus.QUEUED
+    assert [each.id for each in pareconv.jobs.list(status="queued")] == [job.id]
+    assert job.cancel().status == "cancelled"
+    assert job.resume().status == "queued"
+    job.delete()
+    assert pareconv.jobs.page().items == []
+
+
+def test_a_spec_may_be_a_model(pareconv, spec):
+    told = pareconv.jobs.create(JobSpec.model_validate(spec)).spec
+
+    assert told == pareconv.jobs.create(spec).spec
 
 
 def test_more_is_asked_of_a_job(pareconv, job, stores):
     known = {"loss": 0.3, "seconds": 1.5, "images": 80, "compute": 90.0, "rungs": []}
     known |= {"accuracy": 0.5, "accuracy_stderr": 0.01, "checkpoint": "c" * 64}
     for number in range(2):
-        stores.candidates.create(job, {}, flops=1, adds=0, params=1)
-        stores.candidates.complete(job, number, **known)
+        stores.candidates.create(job.id, {}, flops=1, adds=0, params=1)
+        stores.candidates.complete(job.id, number, **known)
     stores.jobs.claim("w", 60)
-    stores.jobs.succeed(job, owner="w")
+    stores.jobs.succeed(job.id, owner="w")
 
-    assert pareconv.finish(job, 1, epochs=2, formats=("onnx",))["status"] == "queued"
-    (wanted,) = stores.candidates.wanted(job)
+    assert job.finish(1, epochs=2, formats=("onnx",)).status == "queued"
+    (wanted,) = stores.candidates.wanted(job.id)
     assert (wanted.number, wanted.wanted) == (1, {"epochs": 2.0, "formats": ["onnx"]})
-    assert pareconv.students(job) == []
-    stores.candidates.finish(job, 1, finish_accuracy=0.6, test_accuracy=0.6, compute=1.0)
-    assert [each["trial"] for each in pareconv.students(job)] == [1]
+    assert job.students() == []
+    stores.candidates.finish(job.id, 1, finish_accuracy=0.6, test_accuracy=0.6, compute=1.0)
+    assert [each.trial for each in job.students()] == [1]
     stores.jobs.claim("w", 60)
-    stores.jobs.succeed(job, owner="w")
-    extension = pareconv.extend(job, 40, time_limit_s=5)["extension"]
-    assert extension == {"trials": 40, "time_limit_s": 5.0, "after": 2}
+    stores.jobs.succeed(job.id, owner="w")
+    extension = job.extend(40, time_limit_s=5).extension
+    assert extension == ExtensionView(trials=40, time_limit_s=5.0, after=2)
 
 
 def test_jobs_come_in_pages(pareconv, spec):
-    ids = [pareconv.submit(spec)["id"] for _ in range(3)]
+    ids = [pareconv.jobs.create(spec).id for _ in range(3)]
 
-    first = pareconv.jobs(limit=2)
-    second = pareconv.jobs(limit=2, cursor=first["next"])
+    first = pareconv.jobs.page(limit=2)
+    second = pareconv.jobs.page(limit=2, cursor=first.next)
 
-    assert [each["id"] for each in first["items"] + second["items"]] == ids[::-1]
-    assert second["next"] is None
+    assert [each.id for each in first.items + second.items] == ids[::-1]
+    assert second.next is None
 
 
 def test_files_go_along_with_a_submission(pareconv, spec, runner, tmp_path):
@@ -111,7 +168,7 @@ def test_files_go_along_with_a_submission(pareconv, spec, runner, tmp_path):
     data.write_bytes(b"images")
     spec["dataset"] = {}
 
-    found = pareconv.submit(spec, model=model, data=data)["spec"]
+    found = pareconv.jobs.create(spec, model=model, data=data).spec
 
     assert found["teacher"]["weights"].startswith("teacher:")
     assert found["dataset"]["source"].startswith("dataset:")
@@ -119,17 +176,82 @@ def test_files_go_along_with_a_submission(pareconv, spec, runner, tmp_path):
 
 
 def test_the_same_key_gives_the_same_job(pareconv, spec):
-    first = pareconv.submit(spec, idempotency_key="mine")
-    second = pareconv.submit(spec, idempotency_key="mine")
+    first = pareconv.jobs.create(spec, idempotency_key="mine")
+    second = pareconv.jobs.create(spec, idempotency_key="mine")
 
-    assert first["id"] == second["id"]
+    assert first.id == second.id
+    assert pareconv.jobs.create(spec).id != first.id
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["breaks off", "a proxy's error"])
+def test_a_submission_whose_answer_is_lost_is_asked_again_by_its_key(
+    client, stub, spec, job, fault
+):
+    made = client.get(f"/jobs/{job.id}").content
+    keys: list[str] = []
+
+    def serve(handler) -> None:
+        handler.rfile.read(int(handler.headers["content-length"]))
+        keys.append(handler.headers["idempotency-key"])
+        if len(keys) == 2:
+            return answer(handler, made, 201)
+        if fault == "breaks off":
+            return answer(handler, made[:10], 201, content_length="1000")
+        return answer(handler, b"<html>", 502)
+
+    with Client(stub(serve)) as lost:
+        assert lost.jobs.create(spec).id == job.id
+
+    assert len(keys) == 2
+    assert keys[0] == keys[1] != ""
+
+
+def test_files_are_sent_whole_when_they_are_sent_again(
+    stub, client, spec, job, impatient, tmp_path
+):
+    made = client.get(f"/jobs/{job.id}").content
+    model = tmp_path / "net.pt"
+    model.write_bytes(CONTENT)
+    bodies: list[bytes] = []
+
+    def serve(handler) -> None:
+        bodies.append(handler.rfile.read(int(handler.headers["content-length"])))
+        answer(handler, made, 503 if len(bodies) == 1 else 201)
+
+    with Client(stub(serve)) as lost:
+        lost.jobs.create(spec, model=model)
+
+    assert [CONTENT in body for body in bodies] == [True, True]
+
+
+def test_a_submission_is_given_up_after_some_tries(stub, spec, impatient):
+    asked: list[str] = []
+
+    def serve(handler) -> None:
+        handler.rfile.read(int(handler.headers["content-length"]))
+        asked.append(handler.path)
+        answer(handler, b"{}", 503)
+
+    with Client(stub(serve)) as client, pytest.raises(ProblemError):
+        client.jobs.create(spec)
+
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("body", [b"<html>a router</html>", b"[]", b'{"id": "x"}'])
+def test_another_server_s_answer_is_told(stub, body):
+    url = stub(lambda handler: answer(handler, body))
+
+    with Client(url) as client, pytest.raises(UnknownAnswer, match="is that a Pareconv server"):
+        client.jobs.get("x")
 
 
 def test_a_refused_spec_names_its_field(pareconv, spec):
     spec["search"] = {"trials": 0}
 
     with pytest.raises(ProblemError) as caught:
-        pareconv.submit(spec)
+        pareconv.jobs.create(spec)
 
     assert caught.value.status == 422
     assert [each["field"] for each in caught.value.errors] == ["search.trials"]
@@ -138,7 +260,7 @@ def test_a_refused_spec_names_its_field(pareconv, spec):
 
 def test_an_id_cannot_lead_to_another_route(pareconv):
     with pytest.raises(ProblemError) as caught:
-        pareconv.job("../healthz")
+        pareconv.jobs.get("../healthz")
 
     assert caught.value.status == 404
 
@@ -147,7 +269,7 @@ def test_an_error_that_is_no_problem_is_one_too(stub):
     url = stub(lambda handler: answer(handler, b"<html>proxy</html>", 502))
 
     with Client(url) as client, pytest.raises(ProblemError) as caught:
-        client.job("x")
+        client.jobs.get("x")
 
     assert (caught.value.status, caught.value.title) == (502, "Bad Gateway")
 
@@ -157,7 +279,7 @@ def test_an_error_that_is_no_problem_is_one_too(stub):
 )
 def test_no_server_is_told_with_the_remedy(url):
     with pytest.raises(ServerUnreachable, match="pareconv serve") as caught, Client(url) as client:
-        client.job("x")
+        client.jobs.get("x")
 
     assert caught.value.url == url
 
@@ -173,11 +295,11 @@ def test_uploads_tell_how_far_they_are(pareconv, tmp_path):
     path.write_bytes(CONTENT)
     sent: list[int] = []
 
-    teacher = pareconv.upload_teacher(path, on_bytes=sent.append)
-    dataset = pareconv.upload_dataset(path)
+    teacher = pareconv.teachers.upload(path, on_bytes=sent.append)
+    dataset = pareconv.datasets.upload(path)
 
-    assert (teacher["sha256"], dataset["sha256"]) == (SHA256, SHA256)
-    assert teacher["filename"] == "net.pt"
+    assert (teacher.sha256, dataset.sha256) == (SHA256, SHA256)
+    assert teacher.filename == "net.pt"
     assert sum(sent) == len(CONTENT)
 
 
@@ -187,128 +309,185 @@ def test_a_refused_upload_is_a_problem(pareconv, runner, tmp_path):
     path.write_bytes(b"x")
 
     with pytest.raises(ProblemError, match="is no zip"):
-        pareconv.upload_dataset(path)
+        pareconv.datasets.upload(path)
 
 
 def test_inspection_and_catalog(pareconv, spec):
-    assert pareconv.inspect(spec)["blocks"][0]["name"] == "layer1.0"
-    assert [each["name"] for each in pareconv.architectures()] == ["cifar_resnet8", "vgg11"]
-    assert [each["name"] for each in pareconv.architectures(search="vgg")] == ["vgg11"]
-    assert [each["name"] for each in pareconv.operators()] == ["svd"]
-    assert [each["name"] for each in pareconv.methods()] == ["kd"]
+    assert pareconv.inspect(spec).blocks[0].name == "layer1.0"
+    assert [each.name for each in pareconv.architectures()] == ["cifar_resnet8", "vgg11"]
+    assert [each.name for each in pareconv.architectures(search="vgg")] == ["vgg11"]
+    assert [each.name for each in pareconv.operators()] == ["svd"]
+    assert [each.name for each in pareconv.methods()] == ["kd"]
 
 
 def test_libraries_are_listed_shown_asked_and_deleted(pareconv, library, runner):
-    assert [each["id"] for each in pareconv.libraries()["items"]] == [library.id]
-    assert len(pareconv.library(library.id)["entries"]) == 3
-    assert pareconv.library_front(library.id, flops="40%", params=50)["budget"] == {
-        "flops": 400,
-        "params": 50,
-    }
-    pareconv.delete_library(library.id)
-    assert pareconv.libraries(limit=5)["items"] == []
+    assert [each.id for each in pareconv.libraries.page().items] == [library.id]
+    assert len(pareconv.libraries.get(library.id).entries) == 3
+    budget = pareconv.libraries.front(library.id, flops="40%", params=50).budget
+    assert (budget.flops, budget.params) == (400, 50)
+    pareconv.libraries.delete(library.id)
+    assert pareconv.libraries.page(limit=5).items == []
 
 
 def test_trials_of_every_page(pareconv, job, stores):
     for number in range(120):
-        stores.candidates.create(job, {"layer": f"svd(ratio={number})"}, flops=1, adds=0, params=1)
+        stores.candidates.create(
+            job.id, {"layer": f"svd(ratio={number})"}, flops=1, adds=0, params=1
+        )
 
-    assert [each["trial"] for each in pareconv.trials(job)] == list(range(120))
+    assert [each.trial for each in job.trials()] == list(range(120))
 
 
 def test_the_front_over_either_cost(pareconv, job):
-    assert pareconv.front(job)["objectives"] == ["accuracy", "flops"]
-    by_params = pareconv.front(job, objectives="accuracy,params")
-    assert by_params["objectives"] == ["accuracy", "params"]
+    assert job.front().objectives == ["accuracy", "flops"]
+    assert job.front(objectives="accuracy,params").objectives == ["accuracy", "params"]
+
+
+def test_the_front_is_a_pandas_frame(job, stores):
+    finish(stores, job)
+
+    frame = job.front().to_pandas()
+
+    assert list(frame.index) == [0]
+    assert frame.loc[0, "accuracy"] == 0.5
+    assert frame.loc[0, "plan"] == {"layer": "shift"}
+    assert Front.model_validate(FRONT).to_pandas()["flops_ratio"].tolist() == [0.496]
+
+
+@pytest.mark.parametrize(
+    ("objectives", "costs", "limit"),
+    [(["accuracy", "flops"], 20301000, 20463936), (["accuracy", "params"], 151000, None),
+     (["accuracy", "latency"], None, None)],
+)  # fmt: skip
+def test_the_front_is_a_chart(objectives, costs, limit):
+    figure = Front.model_validate(FRONT | {"objectives": objectives}).plot()
+
+    drawn = {trace.name: trace for trace in figure.data}
+    assert list(drawn) == ["front", "finished", "teacher"]
+    assert drawn["front"].x == (costs,)
+    assert drawn["front"].y == (0.929,)
+    assert drawn["finished"].y == (0.934,)
+    assert [line.x0 for line in figure.layout.shapes] == ([] if limit is None else [limit])
+    assert "trial 7" in drawn["front"].text[0]
+
+
+def test_an_empty_front_is_a_table_and_a_chart_too(job):
+    assert job.front().to_pandas().empty
+    assert len(job.front().plot().data) == 1
 
 
 def test_events_after_one_that_is_known(pareconv, job, stores):
-    first = stores.events.append(job, "test", "one")
-    stores.events.append(job, "test", "two")
+    first = stores.events.append(job.id, "test", "one")
+    stores.events.append(job.id, "test", "two")
 
-    items = pareconv.events(job, after=first.seq)["items"]
+    items = job.events(after=first.seq).items
 
-    assert [each["message"] for each in items] == ["two"]
+    assert [each.message for each in items] == ["two"]
 
 
 def test_watching_ends_with_the_job_and_sees_every_event_once(pareconv, job, stores):
     def work() -> None:
         stores.jobs.claim("worker", 60)
         for number in range(3):
-            stores.events.append(job, "test", f"event {number}")
-        stores.jobs.transition(job, JobStatus.SUCCEEDED, owner="worker")
+            stores.events.append(job.id, "test", f"event {number}")
+        stores.jobs.transition(job.id, JobStatus.SUCCEEDED, owner="worker")
 
-    watched = (each for each in pareconv.watch(job) if each["type"] == "test")
-    stores.events.append(job, "test", "before")
-    messages = [next(watched)["message"]]
+    watched = (each for each in job.watch() if each.type == "test")
+    stores.events.append(job.id, "test", "before")
+    messages = [next(watched).message]
     thread = threading.Thread(target=work)
     thread.start()
-    messages += [each["message"] for each in watched]
+    messages += [each.message for each in watched]
     thread.join()
 
     assert messages == ["before", "event 0", "event 1", "event 2"]
 
 
 def test_watching_an_ended_job_from_its_last_event_ends_at_once(pareconv, job, stores):
-    last = stores.events.append(job, "test", "the last")
-    pareconv.cancel(job)
-    seen = list(pareconv.watch(job, after=last.seq - 1))
-    assert seen[0]["message"] == "the last"
+    last = stores.events.append(job.id, "test", "the last")
+    job.cancel()
+    seen = list(job.watch(after=last.seq - 1))
+    assert seen[0].message == "the last"
 
-    assert list(pareconv.watch(job, after=seen[-1]["seq"])) == []
-
-
-def test_watching_goes_on_where_the_connection_broke(stub):
-    # A line separator in a message is no end of a line.
-    events = [
-        b'id: %d\ndata: {"seq": %d, "message": "a\xe2\x80\xa8b"}\n\n' % (i, i) for i in (7, 8)
-    ]
-    asked: list[str] = []
-
-    def serve(handler) -> None:
-        if handler.headers["accept"] == "text/event-stream":
-            asked.append(handler.headers["last-event-id"])
-            if len(asked) == 1:  # breaks off in the middle of its second event
-                body = b": ping\n\n" + events[0] + events[1][:12]
-                return answer(handler, body, content_length="10000")
-            return answer(handler, b"{}", 503) if len(asked) == 2 else answer(handler, events[1])
-        if "/events" in handler.path:
-            return answer(handler, b'{"items": [], "next": null}')
-        return answer(
-            handler, b'{"status": "%s"}' % (b"succeeded" if len(asked) == 3 else b"running")
-        )
-
-    with Client(stub(serve)) as client:
-        seen = list(client.watch("x"))
-
-    assert [(each["seq"], each["message"]) for each in seen] == [(7, "a\u2028b"), (8, "a\u2028b")]
-    assert asked == ["0", "7", "7"]
+    assert list(job.watch(after=seen[-1].seq)) == []
 
 
-def test_watching_gives_up_when_its_patience_is_over(stub):
-    def serve(handler) -> None:
-        if "/events" in handler.path:
-            return answer(handler, b"{}", 503)
-        return answer(handler, b'{"status": "running"}')
+def test_a_server_that_is_away_is_waited_for(client_of, settings, spec, impatient):
+    client = client_of()
+    with Client(str(client.base_url)) as pareconv:
+        job = pareconv.jobs.create(spec)
+        moments = job.moments()
+        next(moments)
+        http = pareconv._connection._http
+        address, http.base_url = http.base_url, "http://127.0.0.1:9"
+        away = [next(moments) for _ in range(3)]
+        http.base_url = address
+        job.cancel()
+        seen = list(moments)
 
-    with Client(stub(serve)) as client, pytest.raises(ProblemError):
-        list(client.watch("x", patience_seconds=0.0))
+    assert not any(moment.is_connected for moment in away[-2:])
+    assert seen[-1].is_connected
+    assert seen[-1].job.status == "cancelled"
 
 
-def test_watching_nobody_or_nothing_fails_at_once(pareconv):
-    with pytest.raises(ProblemError):
-        next(pareconv.watch("no-such-job"))
-    with Client(unused_url()) as nobody, pytest.raises(ServerUnreachable):
-        next(nobody.watch("x"))
+def test_it_is_not_waited_for_without_an_end(client, pareconv, job, impatient):
+    moments = job.moments(patience_seconds=0.0)
+    next(moments)
+    pareconv._connection._http.base_url = "http://127.0.0.1:9"
+
+    with pytest.raises(ServerUnreachable):
+        list(moments)
+
+
+def test_waiting_gives_the_job_that_succeeded_and_tells_what_happens(job, stores, impatient):
+    heard: list[str] = []
+
+    def work(event: EventView) -> None:
+        heard.append(event.message)
+        if stores.jobs.get(job.id).status is JobStatus.QUEUED:
+            stores.jobs.claim("worker", 60)
+            stores.events.append(job.id, "test", "begun")
+            stores.jobs.transition(job.id, JobStatus.SUCCEEDED, owner="worker")
+
+    ended = job.wait(on_event=work)
+
+    assert ended.status == "succeeded"
+    assert "begun" in heard
+    assert job.status == "queued"
+
+
+def test_waiting_for_a_job_that_fails_raises_why(job, stores):
+    stores.jobs.claim("w", 60)
+    error = {"title": "near chance", "detail": "accuracy 0.1 of 10 classes"}
+    stores.jobs.transition(job.id, JobStatus.FAILED, owner="w", error=error)
+
+    with pytest.raises(JobEnded, match=r"accuracy 0\.1 of 10 classes.*pareconv resume") as caught:
+        job.wait()
+
+    assert caught.value.job.status == "failed"
+
+
+def test_waiting_has_a_limit(job, stores, impatient):
+    with pytest.raises(TimeoutError, match="it goes on"):
+        job.wait(timeout=0.05)
+
+    assert stores.jobs.get(job.id).status == "queued"
+
+
+def test_watching_nothing_fails_at_once(pareconv, job):
+    job.delete()
+
+    with pytest.raises(ProblemError, match="no job"):
+        next(job.watch())
 
 
 def test_a_student_is_saved_under_its_name(pareconv, job, stores, tmp_path):
-    stores.candidates.create(job, {}, flops=1, adds=0, params=1)
+    finish(stores, job)
     stores.files.put_stream(io.BytesIO(CONTENT))
     made = {"sha256": SHA256, "size_bytes": len(CONTENT), "filename": "small.onnx"}
-    stores.artifacts.put(job, 0, format="onnx", **made)
+    stores.artifacts.put(job.id, 0, format="onnx", **made)
 
-    path = pareconv.download(job, 0, "onnx", tmp_path / "new")
+    [path] = job.download(tmp_path / "new", trial=0, format="onnx")
 
     assert path == tmp_path / "new" / "small.onnx"
     assert path.read_bytes() == CONTENT
@@ -316,21 +495,33 @@ def test_a_student_is_saved_under_its_name(pareconv, job, stores, tmp_path):
 
 
 def test_a_report_is_saved_like_any_other_file(pareconv, job, stores, tmp_path):
-    stores.candidates.create(job, {}, flops=1, adds=0, params=1)
+    finish(stores, job)
     stores.files.put_stream(io.BytesIO(CONTENT))
     made = {"sha256": SHA256, "size_bytes": len(CONTENT), "filename": "x-0.html"}
-    stores.artifacts.put(job, 0, format="report", **made)
+    stores.artifacts.put(job.id, 0, format="report", **made)
 
-    path = pareconv.download(job, 0, "report", tmp_path)
+    [path] = job.download(tmp_path, format="report")
 
     assert (path, path.read_bytes()) == (tmp_path / "x-0.html", CONTENT)
+
+
+def test_a_file_that_is_not_there_is_told_with_those_that_are(job, stores, tmp_path):
+    with pytest.raises(NoSuchFile, match="no file yet"):
+        job.download(tmp_path)
+    finish(stores, job)
+    stores.files.put_stream(io.BytesIO(CONTENT))
+    made = {"sha256": SHA256, "size_bytes": len(CONTENT), "filename": "small.onnx"}
+    stores.artifacts.put(job.id, 0, format="onnx", **made)
+
+    with pytest.raises(NoSuchFile, match="there is: trial 0 onnx"):
+        job.download(tmp_path, format="pt2")
 
 
 def test_a_damaged_download_is_not_kept(stub, tmp_path):
     url = stub(lambda handler: answer(handler, b"other bytes", etag=f'"{SHA256}"'))
 
-    with Client(url) as client, pytest.raises(DamagedDownload, match=SHA256):
-        client.download("x", 1, "onnx", tmp_path)
+    with connected(url) as connection, pytest.raises(DamagedDownload, match=SHA256):
+        connection.save("/x", tmp_path, name="student-1.onnx")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -340,8 +531,8 @@ def test_a_former_download_survives_a_damaged_one(stub, tmp_path):
     former.write_bytes(CONTENT)
     url = stub(lambda handler: answer(handler, b"other bytes", etag=f'"{SHA256}"'))
 
-    with Client(url) as client, pytest.raises(DamagedDownload):
-        client.download("x", 1, "onnx", tmp_path)
+    with connected(url) as connection, pytest.raises(DamagedDownload):
+        connection.save("/x", tmp_path, name="student-1.onnx")
 
     assert former.read_bytes() == CONTENT
 
@@ -349,8 +540,8 @@ def test_a_former_download_survives_a_damaged_one(stub, tmp_path):
 def test_a_download_that_breaks_off_leaves_nothing(stub, tmp_path):
     url = stub(lambda handler: answer(handler, CONTENT[:100], content_length="200"))
 
-    with Client(url) as client, pytest.raises(ServerUnreachable):
-        client.download("x", 1, "onnx", tmp_path)
+    with connected(url) as connection, pytest.raises(ServerUnreachable):
+        connection.save("/x", tmp_path, name="student-1.onnx")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -363,7 +554,7 @@ def test_a_name_cannot_lead_out_of_the_folder(stub, tmp_path, sent, saved):
     headers = {"etag": f'"{SHA256}"', "content_disposition": f'attachment; filename="{sent}"'}
     url = stub(lambda handler: answer(handler, CONTENT, **headers))
 
-    with Client(url) as client:
-        path = client.download("x", 1, "onnx", tmp_path / "here")
+    with connected(url) as connection:
+        path = connection.save("/x", tmp_path / "here", name="student-1.onnx")
 
     assert path == tmp_path / "here" / saved

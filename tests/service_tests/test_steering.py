@@ -77,8 +77,8 @@ def test_a_job_is_submitted_with_a_priority_within_bounds(client, spec, assert_p
 
 def test_the_client_steers(client, stores, spec):
     with Client(str(client.base_url)) as steering:
-        job = steering.submit(spec, priority=2)
-        assert job["priority"] == 2
-        assert steering.prioritize(job["id"], -1)["priority"] == -1
-        assert steering.pause(job["id"])["status"] == "paused"
-        assert steering.resume(job["id"])["status"] == "queued"
+        job = steering.jobs.create(spec, priority=2)
+        assert job.priority == 2
+        assert job.prioritize(-1).priority == -1
+        assert job.pause().status == "paused"
+        assert job.resume().status == "queued"

@@ -5,13 +5,16 @@ import json
 from typer.testing import CliRunner
 
 from pareconv.service.cli.app import app
-from pareconv.service.cli.front_table import front_view
+from pareconv.service.cli.front_table import front_view as front_of
 from pareconv.service.figures import age, count, duration, percent, plan_in_short, size_of
+from pareconv.service.views.front import ParetoView
 
 FRONT = {
     "job": "1m3qjx0y6bq3c8z5w9d2e7f4ga",
     "status": "succeeded",
+    "objectives": ["accuracy", "flops"],
     "trials_completed": 8,
+    "flops_convention": "one multiply-add is 1",
     "budget": {"flops": 6_250_000, "params": None, "latency_ms": None, "accuracy_drop": None},
     "answer": None,
     "teacher": {
@@ -27,6 +30,9 @@ FRONT = {
             "trial": 3,
             "accuracy": 0.90512,
             "accuracy_stderr": 0.0123,
+            "evaluations": 1,
+            "predicted": 0.3,
+            "answer": False,
             "flops": 3_100_000,
             "flops_ratio": 0.248,
             "adds": 0,
@@ -45,6 +51,9 @@ FRONT = {
             "trial": 7,
             "accuracy": 0.972,
             "accuracy_stderr": 0.009,
+            "evaluations": 1,
+            "predicted": 0.2,
+            "answer": False,
             "flops": 6_100_000,
             "flops_ratio": 0.488,
             "adds": 0,
@@ -76,6 +85,10 @@ FRONT = {
         },
     ],
 }
+
+
+def front_view(front, **how):
+    return front_of(ParetoView(**front), **how)
 
 
 def test_jobs_are_listed_as_a_table_and_as_json(run, job):
@@ -121,6 +134,9 @@ def test_latencies_are_shown_where_they_count(shown):
         "runtime": "onnxruntime",
         "batch": 1,
         "threads": 2,
+        "versions": {"onnxruntime": "1.31.1"},
+        "teacher_spread_ms": 0.1,
+        "student_spread_ms": 0.1,
         "teacher_ms": 4.0,
         "student_ms": 2.25,
     }

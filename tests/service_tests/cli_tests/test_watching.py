@@ -2,9 +2,9 @@
 
 import json
 
-from pareconv.service.cli import watching
 from pareconv.service.cli.job_view import job_view
-from pareconv.service.client import Client
+from pareconv.service.remote.job import Job
+from pareconv.service.views.job import JobView
 from pareconv.storage.jobs import JobStatus, Stage
 
 
@@ -37,14 +37,13 @@ def test_a_failed_job_is_exit_code_1_with_reason_and_remedy(run, job, stores):
 
 
 def test_a_submitted_job_can_be_watched(submit, stores, monkeypatch):
-    monkeypatch.setattr(watching, "_POLL_SECONDS", 0.01)
-    polled = watching.moments
+    polled = Job.moments
 
-    def cancelled_meanwhile(client, job):
-        client.cancel(job)
-        return polled(client, job)
+    def cancelled_meanwhile(job):
+        job.cancel()
+        return polled(job)
 
-    monkeypatch.setattr(watching, "moments", cancelled_meanwhile)
+    monkeypatch.setattr(Job, "moments", cancelled_meanwhile)
 
     result = submit("--data", "digits", "--watch")
 
@@ -52,29 +51,11 @@ def test_a_submitted_job_can_be_watched(submit, stores, monkeypatch):
     assert "cancelled" in result.stderr
 
 
-def test_a_server_that_is_away_is_waited_for(client_of, settings, spec, monkeypatch):
-    monkeypatch.setattr(watching, "_POLL_SECONDS", 0.01)
-    client = client_of()
-    job = client.post("/jobs", json=spec).json()["id"]
-    with Client(str(client.base_url)) as pareconv:
-        moments = watching.moments(pareconv, job)
-        next(moments)
-        address, pareconv._http.base_url = pareconv._http.base_url, "http://127.0.0.1:9"
-        away = [next(moments) for _ in range(3)]
-        pareconv._http.base_url = address
-        client.post(f"/jobs/{job}/cancel")
-        seen = list(moments)
-
-    assert not any(moment.is_connected for moment in away[-2:])
-    assert seen[-1].is_connected
-    assert seen[-1].job["status"] == "cancelled"
-
-
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(run, job, stores, monkeypatch):
-    def interrupted(client, job):
+    def interrupted(job):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching, "moments", interrupted)
+    monkeypatch.setattr(Job, "moments", interrupted)
 
     result = run("watch", job)
 
@@ -85,7 +66,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(run, job, store
 
 def test_the_live_display_counts_the_trials_of_an_extension(client, finished, stores, shown):
     stores.jobs.extend(finished, trials=40)
-    assert "trials 3/43" in shown(job_view(client.get(f"/jobs/{finished}").json(), []))
+    assert "trials 3/43" in shown(job_view(JobView(**client.get(f"/jobs/{finished}").json()), []))
 
 
 def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
@@ -93,7 +74,7 @@ def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
     job |= {"status": "running", "stage": "search", "progress": 0.42, "eta_s": 96.0}
     job["spec"]["search"]["trials"] = 8
 
-    text = shown(job_view(job, ["19:00:00 trial 1 is done"], is_connected=False))
+    text = shown(job_view(JobView(**job), ["19:00:00 trial 1 is done"], is_connected=False))
 
     expected = ("running, search", "42%", "about 1:36 left", "trials 3/8", "best 95.0% at 6.00M")
     for each in (*expected, "19:00:00 trial 1 is done", "connection lost"):

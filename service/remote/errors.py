@@ -3,10 +3,17 @@
 ClientError
 ├── ProblemError        the server refused the request and says why
 ├── ServerUnreachable   nothing answers there, or the connection was lost
-└── DamagedDownload     the bytes that arrived are not the ones that were stored
+├── DamagedDownload     the bytes that arrived are not the ones that were stored
+├── UnknownAnswer       what answers there is not understood: no Pareconv, or another version
+├── NoSuchFile          nothing that was asked for is there to download
+└── JobEnded            a job that was waited for failed or was cancelled
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+from pareconv.service.views.job import JobView
+from pareconv.storage.job_states import JobStatus
 
 # What a proxy, or a server that is starting, answers for a moment.
 PASSING = frozenset({502, 503, 504})
@@ -49,6 +56,41 @@ class DamagedDownload(ClientError):
         )
         self.expected = expected
         self.found = found
+
+
+class UnknownAnswer(ClientError):
+    """A server answered well, but not with what it should."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the answer is not understood ({reason}); is that a Pareconv server, and of this "
+            "version? GET /version tells"
+        )
+
+
+class NoSuchFile(ClientError):
+    """A job has no file of that trial and format."""
+
+    def __init__(self, job: str, files: Sequence[str]) -> None:
+        super().__init__(
+            f"job {job} has no such file; there is: {', '.join(files) or 'no file yet'}"
+        )
+
+
+class JobEnded(ClientError):
+    """A job ended otherwise than well; `job` is how."""
+
+    def __init__(self, job: JobView) -> None:
+        goes_on = f"go on with `pareconv resume {job.id}`"
+        if job.status is JobStatus.FAILED:
+            error = job.error or {}
+            reason = error.get("detail") or error.get("title") or "no reason was recorded"
+            super().__init__(
+                f"job {job.id} failed in {job.stage}: {reason}; after a repair {goes_on}"
+            )
+        else:
+            super().__init__(f"job {job.id} was {job.status}; {goes_on}")
+        self.job = job
 
 
 def is_passing(error: ClientError) -> bool:

@@ -1,11 +1,14 @@
 """A candidate as the API shows it, whatever became of it. Reads no store."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from pareconv.storage.candidates import Candidate, CandidateState
+from pareconv.storage.candidate_states import CandidateState
+
+if TYPE_CHECKING:
+    from pareconv.storage.candidates import Candidate
 
 
 class RungView(BaseModel):
@@ -54,7 +57,7 @@ class TrialView(BaseModel):
         },
     )
 
-    trial: int = Field(validation_alias="number")
+    trial: int = Field(validation_alias=AliasChoices("trial", "number"))
     state: CandidateState
     reason: str | None = Field(description="why it failed or was stopped")
     plan: dict[str, str]
@@ -88,5 +91,5 @@ class TrialView(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, candidate: Candidate) -> Self:
+    def of(cls, candidate: "Candidate") -> Self:
         return cls.model_validate(candidate)

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.service.inspection_view import AbsoluteBudget
-from pareconv.service.library_view import CostView
+from pareconv.service.views.inspection import AbsoluteBudget
+from pareconv.service.views.library import CostView
 
 _EXAMPLE: dict[str, Any] = {
     "library": "1m3qk7t2c5x8v0b4n6d9f1h3ja",

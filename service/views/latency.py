@@ -1,10 +1,11 @@
 """Latency tables as the API takes and shows them. Reads no store."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from pareconv.storage.latencies import Latency, LatencySubject, LatencyTable
+if TYPE_CHECKING:
+    from pareconv.storage.latencies import Latency, LatencySubject, LatencyTable
 
 _SHA256 = Field(pattern=r"^[0-9a-f]{64}$")
 _SUBJECT: dict[str, Any] = {
@@ -36,9 +37,6 @@ class LatencyEntry(BaseModel):
     kept_ms: float = Field(ge=0)
     spread_ms: float = Field(ge=0, description="half the distance between the quartiles")
 
-    def to_latency(self) -> Latency:
-        return Latency(**self.model_dump())
-
 
 NEW_TABLE_EXAMPLE: dict[str, Any] = _SUBJECT | {"entries": [_ENTRY]}
 
@@ -56,7 +54,7 @@ class NewLatencyTable(BaseModel):
     entries: list[LatencyEntry] = Field(min_length=1, max_length=100_000)
 
     @property
-    def subject(self) -> LatencySubject:
+    def subject(self) -> "LatencySubject":
         return {
             "device": self.device,
             "runtime": self.runtime,
@@ -92,7 +90,7 @@ class LatencyTableView(BaseModel):
     created_at: AwareDatetime
 
     @classmethod
-    def of(cls, table: LatencyTable) -> Self:
+    def of(cls, table: "LatencyTable") -> Self:
         return cls(
             id=table.id,
             reference=f"latency:{table.id}",
@@ -125,6 +123,6 @@ class LatencyTableWithEntries(LatencyTableView):
     entries: list[LatencyEntry]
 
     @classmethod
-    def with_entries(cls, table: LatencyTable, latencies: list[Latency]) -> Self:
+    def with_entries(cls, table: "LatencyTable", latencies: list["Latency"]) -> Self:
         entries = [LatencyEntry.model_validate(each) for each in latencies]
         return cls(**LatencyTableView.of(table).model_dump(), entries=entries)

@@ -1,11 +1,12 @@
 """An event as the API shows it, alone or in a stream. Reads no store."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.storage.events import Event
+if TYPE_CHECKING:
+    from pareconv.storage.events import Event
 
 
 class EventView(BaseModel):
@@ -33,7 +34,7 @@ class EventView(BaseModel):
     created_at: datetime
 
     @classmethod
-    def of(cls, event: Event) -> Self:
+    def of(cls, event: "Event") -> Self:
         return cls.model_validate(event)
 
 

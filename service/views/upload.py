@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.storage.uploads import Kind, Upload
+if TYPE_CHECKING:
+    from pareconv.storage.uploads import Kind, Upload
 
 
 class UploadView(BaseModel):
@@ -40,13 +41,13 @@ class UploadView(BaseModel):
     created_at: datetime
 
     @classmethod
-    def brief(cls, kind: Kind, upload: Upload) -> Self:
+    def brief(cls, kind: "Kind", upload: "Upload") -> Self:
         """For a list: without pictures."""
         summary = {name: found for name, found in upload.summary.items() if name != "thumbnails"}
         return cls.of(kind, replace(upload, summary=summary))
 
     @classmethod
-    def of(cls, kind: Kind, upload: Upload) -> Self:
+    def of(cls, kind: "Kind", upload: "Upload") -> Self:
         return cls(
             id=upload.id,
             reference=f"{kind}:{upload.id}",

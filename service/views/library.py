@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from pareconv.storage.libraries import Entry, Library
+if TYPE_CHECKING:
+    from pareconv.storage.libraries import Entry, Library
 
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _EXAMPLE: dict[str, Any] = {
@@ -49,13 +50,14 @@ class LibraryView(BaseModel):
         description="what building it took, in forward passes of an image through the teacher"
     )
     building: bool = Field(
-        validation_alias="is_building", description="whether a worker is building it"
+        validation_alias=AliasChoices("building", "is_building"),
+        description="whether a worker is building it",
     )
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    def of(cls, library: Library) -> Self:
+    def of(cls, library: "Library") -> Self:
         return cls.model_validate(library)
 
 
@@ -111,5 +113,5 @@ class LibraryWithEntries(LibraryView):
     )
 
     @classmethod
-    def with_entries(cls, library: Library, entries: Sequence[Entry]) -> Self:
+    def with_entries(cls, library: "Library", entries: Sequence["Entry"]) -> Self:
         return cls.model_validate(asdict(library) | {"entries": [asdict(each) for each in entries]})

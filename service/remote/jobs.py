@@ -1,0 +1,75 @@
+"""The jobs of a server: create, get, list."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pareconv.service.remote.connection import Connection
+from pareconv.service.remote.job import Job
+from pareconv.service.remote.spec import Spec, json_of
+from pareconv.service.views.page import Page
+from pareconv.storage.job_states import JobStatus
+
+
+class Jobs:
+    """What a client calls `client.jobs`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create(
+        self,
+        spec: Spec,
+        *,
+        model: Path | None = None,
+        data: Path | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Create a job; `model` and `data` are files to send along with the spec.
+
+        The same `idempotency_key` with the same spec gives the first job again. Without one a key
+        of its own makes it safe to ask once more where the answer was lost, which is done.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        path = f"/jobs?priority={priority}" if priority else "/jobs"
+        asked = json_of(spec)
+        if model is None and data is None:
+            return self._job(self._connection.post_once(path, json=asked, headers=headers))
+        parts: dict[str, Any] = {"spec": (None, json.dumps(asked), "application/json")}
+        with ExitStack() as opened:
+            for name, file in (("model", model), ("data", data)):
+                if file is not None:
+                    parts[name] = (file.name, opened.enter_context(file.open("rb")))
+            return self._job(self._connection.post_once(path, files=parts, headers=headers))
+
+    def get(self, id: str) -> Job:
+        return Job.fetch(self._connection, id)
+
+    def page(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: JobStatus | str | None = None,
+    ) -> Page[Job]:
+        """One page of jobs, newest first; `next` is the `cursor` of the one after."""
+        found = self._connection.get("/jobs", limit=limit, cursor=cursor, status=status)
+        items = [self._job(each) for each in found["items"]]
+        return Page[Job](items=items, next=found["next"])
+
+    def list(self, *, status: JobStatus | str | None = None) -> Iterator[Job]:
+        """Every job, newest first, asked for page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.page(limit=100, cursor=cursor, status=status)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def _job(self, answer: Any) -> Job:
+        return Job.of(answer, self._connection)
