@@ -7,18 +7,28 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pareconv.service.cli.sparkline import front_line
 from pareconv.service.figures import count, duration, percent
+from pareconv.service.views.front import ParetoView
 from pareconv.service.views.job import JobView
 
 
-def job_view(job: JobView, recent: Iterable[str], *, is_connected: bool = True) -> RenderableType:
+def job_view(
+    job: JobView,
+    recent: Iterable[str],
+    *,
+    front: ParetoView | None = None,
+    is_connected: bool = True,
+) -> RenderableType:
     """`recent` are the lines of the last events."""
+    line = "" if front is None else front_line(front)
     lost = Text("connection lost, trying again", style="yellow")
     return Group(
         Text(_title(job), style="bold"),
         _bar(job),
         Text(" · ".join(_facts(job))),
-        *(Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in recent),
+        *((Text(line, no_wrap=True),) if line else ()),
+        *(Text(each, style="dim", overflow="ellipsis", no_wrap=True) for each in recent),
         *(() if is_connected else (lost,)),
     )
 

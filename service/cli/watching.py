@@ -2,6 +2,7 @@
 
 import sys
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,7 +16,8 @@ from pareconv.service.cli.connection import (
     write_json_line,
 )
 from pareconv.service.cli.failures import ExitCode
-from pareconv.service.remote.errors import JobEnded
+from pareconv.service.remote.errors import JobEnded, ServerUnreachable
+from pareconv.service.remote.front import Front
 from pareconv.service.remote.job import Job
 from pareconv.service.views.event import EventView
 from pareconv.storage.job_states import JobStatus
@@ -81,12 +83,16 @@ def _live(job: Job, console: "Console") -> Job:
     from pareconv.service.cli.job_view import job_view
 
     last = job
+    front: Front | None = None
     recent: deque[str] = deque(maxlen=_SHOWN_EVENTS)
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         for moment in job.moments():
             last = moment.job
             recent.extend(map(event_line, moment.events))
-            live.update(job_view(last, recent, is_connected=moment.is_connected))
+            if moment.events:
+                with suppress(ServerUnreachable):  # the next moment says so
+                    front = last.front()
+            live.update(job_view(last, recent, front=front, is_connected=moment.is_connected))
     return last
 
 
