@@ -19,6 +19,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
     return JobView(
         id=job.id,
         name=job.name,
+        owner=job.token_id or None,
         status=job.status,
         stage=job.stage,
         progress=job.progress,

@@ -1,13 +1,17 @@
-"""Route of a job's events: a page, or a stream."""
+"""Routes of a job's events: a page, or a stream; all of them as a log."""
 
+import json
+from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 
 from pareconv.service.dependencies import InjectedStores, InjectedStreams, Limit
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.stores import Stores
 from pareconv.service.views.event import EventPage, EventView
 from pareconv.storage.jobs import TERMINAL
 from pareconv.storage.scopes import Scope
@@ -16,6 +20,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["results"], route_class=Scoped
 
 # The greatest number that every database takes for a row.
 _MAX_SEQ = 2**63 - 1
+_LOG_PAGE = 1000
 After = Annotated[
     int, Query(ge=0, le=_MAX_SEQ, description="only events with a `seq` above this one")
 ]
@@ -86,3 +91,30 @@ def list_events(
     found = stores.events.page(job_id, after, limit + 1)
     items = [EventView.of(each) for each in found[:limit]]
     return EventPage(items=items, next=items[-1].seq if len(found) > limit else None)
+
+
+@router.get(
+    "/log",
+    summary="Read a job's log",
+    response_class=PlainTextResponse,
+    responses=documented(404)
+    | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "the log"}},
+)
+@needs(Scope.READ)
+def show_log(job_id: str, stores: InjectedStores) -> StreamingResponse:
+    """All events as text, oldest first: time (UTC), level, type and message, and below a line what
+    else is known of it, as JSON.
+    """
+    stores.jobs.get(job_id)
+    return StreamingResponse(_lines(stores, job_id), media_type="text/plain; charset=utf-8")
+
+
+def _lines(stores: Stores, job_id: str) -> Iterator[str]:
+    after = 0
+    while found := stores.events.page(job_id, after, _LOG_PAGE):
+        for event in found:
+            when = event.created_at.isoformat(timespec="seconds")
+            yield f"{when} {event.level.upper():<7} {event.type}: {event.message}\n"
+            if event.data:
+                yield f"    {json.dumps(event.data, ensure_ascii=False, default=str)}\n"
+        after = found[-1].seq

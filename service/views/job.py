@@ -78,6 +78,7 @@ class ExtensionView(BaseModel):
 _EXAMPLE: dict[str, Any] = {
     "id": "1m3qjx0y6bq3c8z5w9d2e7f4ga",
     "name": "digits at half the FLOPs",
+    "owner": None,
     "status": "running",
     "stage": "search",
     "progress": 0.42,
@@ -122,6 +123,9 @@ class JobView(BaseModel):
 
     id: str
     name: str | None
+    owner: str | None = Field(
+        description="id of the token that it belongs to; null where none was asked for"
+    )
     status: JobStatus
     stage: Stage | None = Field(description="which of the four stages runs, or ran last")
     progress: float = Field(ge=0, le=1)

@@ -11,7 +11,7 @@ from pareconv.service.stores import Stores
 from pareconv.service.web import small_front
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute
-from pareconv.service.web.visitor import InjectedVisitor
+from pareconv.service.web.visitor import InjectedVisitor, Visitor
 from pareconv.storage.jobs import Job, JobStatus
 from pareconv.storage.scopes import Scope
 
@@ -36,12 +36,20 @@ def show_jobs(
         "jobs": [
             {"view": job_view(job, stores), "front": _small_front(job, stores)} for job in jobs
         ],
+        "owners": _owners(stores, visitor),
         "statuses": list(JobStatus),
         "status": status,
         "cursor": cursor,
         "next": following,
     }
     return page(request, "jobs", values)
+
+
+def _owners(stores: Stores, visitor: Visitor) -> dict[str, str]:
+    """What tokens are called, for who sees the jobs of others; empty where none is asked for."""
+    if not (visitor.has_token and visitor.sees_all):
+        return {}
+    return {token.id: token.name or token.id for token in stores.tokens.all()}
 
 
 def _small_front(job: Job, stores: Stores) -> small_front.SmallFront | None:

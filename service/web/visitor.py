@@ -8,13 +8,15 @@ from fastapi import Depends, Request
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`has_token` is false where nobody is asked for one."""
+    """`has_token` is false where nobody is asked for one; `sees_all` is true of an admin too."""
 
     has_token: bool = False
+    sees_all: bool = False
 
 
 async def _visitor(request: Request) -> Visitor:
-    return Visitor(has_token=bool(request.state.access.token_id))
+    access = request.state.access
+    return Visitor(has_token=bool(access.token_id), sees_all=access.sees_all)
 
 
 InjectedVisitor = Annotated[Visitor, Depends(_visitor)]

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pareconv.service import event_stream
+from pareconv.service.routes import events
 from pareconv.storage.errors import Unavailable
 from pareconv.storage.events import EventStore
 from pareconv.storage.jobs import JobStatus
@@ -30,11 +31,11 @@ def end(stores, job):
 
 def streamed(response):
     """(id, data) of each event of a stream that has ended."""
-    events = []
+    found = []
     for block in response.text.strip().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        events.append((int(fields["id"]), json.loads(fields["data"])))
-    return events
+        found.append((int(fields["id"]), json.loads(fields["data"])))
+    return found
 
 
 def test_events_come_oldest_first_in_pages(client, job):
@@ -230,3 +231,25 @@ def test_a_last_event_id_that_is_none_is_refused(client, job, assert_problem):
     response = client.get(f"/jobs/{job}/events", headers=STREAM | {"Last-Event-ID": "x"})
 
     assert_problem(response, 422, field="Last-Event-ID")
+
+
+def test_the_log_is_all_of_them_as_text(client, job, stores, monkeypatch):
+    monkeypatch.setattr(events, "_LOG_PAGE", 2)
+    stores.events.append(job, "trial", "stopped", level="warning", data={"trial": 3, "é": "é"})
+
+    answer = client.get(f"/jobs/{job}/log")
+
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    lines = answer.text.splitlines()
+    told = [line.split(" ", 1)[1] for line in lines if line[:1] == "2"]
+    assert told[1:] == [
+        "INFO    trial: trial 0",
+        "INFO    trial: trial 1",
+        "INFO    trial: trial 2",
+        "WARNING trial: stopped",
+    ]
+    assert json.loads(lines[-1]) == {"trial": 3, "é": "é"}
+
+
+def test_a_job_that_is_not_there_has_no_log(client, assert_problem):
+    assert_problem(client.get("/jobs/nobody/log"), 404)

@@ -291,6 +291,22 @@ def test_pages_show_to_each_token_what_is_its_own(client, seeds, stores):
     assert client.get("/web/pareconv.css").status_code == 200
 
 
+def test_an_admin_sees_whose_a_job_is(client, spec, seeds, stores):
+    seeds.job("of before there were tokens")
+    assert "Owner" not in client.get("/").text
+    token, secret = stores.tokens.create(Scope.SUBMIT, name="the camera team")
+    _, admin = stores.tokens.create(Scope.ADMIN)
+    own = {"authorization": f"Bearer {secret}"}
+    made = client.post("/jobs", json=spec, headers=own).json()
+
+    listed = client.get("/", headers={"authorization": f"Bearer {admin}"}).text
+
+    assert made["owner"] == token.id
+    assert "<td>the camera team</td>" in listed
+    assert "<td>nobody</td>" in listed
+    assert "Owner" not in client.get("/", headers=own).text
+
+
 def test_a_page_is_logged_in_to_with_a_token_and_out_of_again(client, seeds, stores):
     _, secret = stores.tokens.create(Scope.SUBMIT)
     own = {"origin": str(client.base_url).rstrip("/")}
