@@ -23,7 +23,8 @@ serve: setup
 	$(BIN)/pareconv serve
 
 # A process for each core, one thread each: more threads than cores make torch many times slower. All
-# must find the same tests in the same order, sets included.
+# must find the same tests in the same order, sets included. The browser tests leave a picture of every page
+# in build/screenshots.
 test: setup
 	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 

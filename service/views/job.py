@@ -124,7 +124,7 @@ class JobView(BaseModel):
     id: str
     name: str | None
     owner: str | None = Field(
-        description="id of the token that it belongs to; null where none was asked for"
+        None, description="id of the token that it belongs to; null where none was asked for"
     )
     status: JobStatus
     stage: Stage | None = Field(description="which of the four stages runs, or ran last")

@@ -32,6 +32,7 @@ _ARGUMENTS = (
     "--disable-sync",
 )
 _SECONDS = 60.0
+_PICTURES = Path(__file__).parents[4] / "build" / "screenshots"
 _UNANSWERED = re.compile(r"Failed to load resource|htmx:(sendError|sendAbort|afterRequest), ")
 
 
@@ -92,6 +93,18 @@ def _complaints(message: ConsoleMessage) -> Iterator[str]:
 @pytest.fixture
 def page(context_of: Callable[..., BrowserContext]) -> Page:
     return context_of(viewport={"width": 1280, "height": 900}).new_page()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[[Page, str], None]:
+    """Keeps how a page looks, for people to look at."""
+    _PICTURES.mkdir(parents=True, exist_ok=True)
+
+    def keep(page: Page, name: str) -> None:
+        plain = re.sub(r"\W+", "-", name)
+        page.screenshot(path=_PICTURES / f"{plain}.png", full_page=True, animations="disabled")
+
+    return keep
 
 
 class Server:

@@ -75,14 +75,17 @@ def serious(page, options="{}"):
     ]
 
 
-def test_no_page_is_wider_than_the_window(page, address):
+def test_no_page_is_wider_than_the_window(page, address, picture):
     wider = []
     for name in PAGES:
         page.goto(address(name))
+        if page.locator("#chart").count():
+            expect(page.locator("#chart")).not_to_contain_text("The chart loads")
         for width in (400, 1280, 2000):
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 wider.append((name, width))
+            picture(page, f"{name} {width}")
     assert wider == []
 
 
@@ -99,13 +102,14 @@ def test_a_page_is_used_by_keyboard(page, address):
     expect(page.locator("#plan-title")).to_be_visible()
 
 
-def test_ten_thousand_trials_are_thinned(page, shared_client, seeds_of):
+def test_ten_thousand_trials_are_thinned(page, shared_client, seeds_of, picture):
     job = seeds_of(shared_client.app.state.stores).searched(TRIALS, "ten thousand")
     page.goto(f"{shared_client.base_url}/ui/jobs/{job.id}")
     expect(page.locator("#chart .main-svg").first).to_be_visible()
     expect(page.locator("#chart-note")).to_contain_text("are left out")
 
     points = page.locator("#chart .scatterlayer path.point").count()
+    picture(page, "ten thousand trials")
     assert 100 < points < 2500  # those of the front are drawn twice
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")

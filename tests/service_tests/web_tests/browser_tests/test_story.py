@@ -45,8 +45,8 @@ def submit(page: Page) -> str:
 class Story:
     """What one person does, step by step, in two pages of one browser."""
 
-    def __init__(self, server, context) -> None:
-        self.server = server
+    def __init__(self, server, context, picture) -> None:
+        self.server, self.picture = server, picture
         self.page, self.other = context.new_page(), context.new_page()
         self.api = httpx.Client(base_url=server.url, timeout=60)
         self.job = self.second = ""
@@ -54,6 +54,7 @@ class Story:
     def sees_that_nothing_is_there(self) -> None:
         self.page.goto(self.server.url)
         expect(self.page.get_by_text("No job yet")).to_be_visible()
+        self.picture(self.page, "story, nothing there")
         self.page.get_by_role("link", name="Submit a job").click()
 
     def is_told_what_can_be_reached(self) -> None:
@@ -72,6 +73,7 @@ class Story:
         expect(page.locator("[id='e-search.trials']")).to_contain_text("greater than or equal to 1")
         expect(page.locator("[id='e-dataset.source']")).to_contain_text("nowhere")
         expect(page.locator("[name='search.operators']")).to_have_value("svd, depthwise")
+        self.picture(page, "story, refused")
 
     def submits(self) -> None:
         fill(self.page, search__trials="6", dataset__source="digits")
@@ -115,6 +117,7 @@ class Story:
         self.page.mouse.click(spot["x"] + spot["width"] / 2, spot["y"] + spot["height"] / 2)
         expect(self.page.locator("#plan-panel svg.plan")).to_be_visible()
         expect(self.page.locator("#plan-panel tbody")).to_contain_text("layer1.0")
+        self.picture(self.page, "story, a point")
 
     def downloads_the_student(self, path: Path) -> None:
         self.page.get_by_role("link", name="Students").click()
@@ -150,8 +153,8 @@ class Story:
 
 
 @pytest.mark.timeout(900)
-def test_the_story_of_a_job(server, context_of, tmp_path: Path) -> None:
-    story = Story(server, context_of(viewport={"width": 1280, "height": 900}))
+def test_the_story_of_a_job(server, context_of, picture, tmp_path: Path) -> None:
+    story = Story(server, context_of(viewport={"width": 1280, "height": 900}), picture)
     with story.api:
         story.sees_that_nothing_is_there()
         story.is_told_what_can_be_reached()
