@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 
 AXE = Path(__file__).parent / "axe.min.js"
 TRIALS = 10_000
+CHARTS_FIT = """() => [...document.querySelectorAll(".main-svg")].every(
+    each => each.getBoundingClientRect().right <= innerWidth)"""
 PAGES = {
     "jobs": "/",
     "jobs of a status": "/?status=paused",
@@ -85,6 +87,7 @@ def test_no_page_is_wider_than_the_window(page, address, picture):
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 wider.append((name, width))
+            page.wait_for_function(CHARTS_FIT)  # drawn anew a moment later
             picture(page, f"{name} {width}")
     assert wider == []
 
