@@ -2,14 +2,13 @@
 
 import functools
 import inspect
-import json
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
+from pydantic_core import to_json
 
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.client import Client
@@ -118,10 +117,11 @@ def connect(server: str) -> Client:
         raise BadInput(f"--token: {error}") from error
 
 
-def write_json(answer: BaseModel) -> None:
-    typer.echo(json.dumps(answer.model_dump(mode="json"), indent=2, ensure_ascii=False))
+def write_json(answer: Any) -> None:
+    """A model, a dataclass, or plain values of them."""
+    typer.echo(to_json(answer, indent=2).decode())
 
 
-def write_json_line(answer: BaseModel) -> None:
+def write_json_line(answer: Any) -> None:
     """One line per value, for programs that read while the job runs."""
-    typer.echo(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False))
+    typer.echo(to_json(answer).decode())

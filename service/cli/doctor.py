@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
 import typer
 
-from pareconv.service.cli.connection import AsJson
+from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.cli.failures import Failed
 from pareconv.service.figures import size_of
 from pareconv.storage.errors import StorageError
@@ -50,7 +50,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     """
     findings = examine(Settings())
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        write_json(findings)
     else:
         _print(findings)
     failed = [finding.check for finding in findings if finding.outcome == "failed"]

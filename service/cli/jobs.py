@@ -126,14 +126,19 @@ def download(
     format: Format = None,
     to: To = Path(),
     server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
 ) -> None:
     """Save the files of finalists.
 
     Example: pareconv download 01J9ZK --trial 7 --format onnx
     """
     with connect(server) as client:
-        for path in client.jobs.get(job).download(to, trial=trial, format=format):
-            typer.echo(f"{path} ({size_of(path.stat().st_size)})")
+        paths = client.jobs.get(job).download(to, trial=trial, format=format)
+    if as_json:
+        write_json([{"path": path, "bytes": path.stat().st_size} for path in paths])
+        return
+    for path in paths:
+        typer.echo(f"{path} ({size_of(path.stat().st_size)})")
 
 
 def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pareconv.service.cli.connection import SAME_AS_GLOBAL, Server, connect
+from pareconv.service.cli.connection import SAME_AS_GLOBAL, AsJson, Server, connect, write_json
 from pareconv.service.cli.failures import BadInput
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="What `pareconv bundle` saved.")]
@@ -25,6 +25,7 @@ def measure(
     device_name: Device = None,
     upload: Upload = False,
     server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
 ) -> None:
     """Time the parts of a network on this machine, for a job elsewhere.
 
@@ -32,11 +33,16 @@ def measure(
     """
     table = _measured(bundle, device_name)
     output.write_text(json.dumps(table, indent=1) + "\n")
-    typer.echo(f"{output}: {len(table['entries'])} parts on {table['device']}")
+    if not as_json:
+        typer.echo(f"{output}: {len(table['entries'])} parts on {table['device']}")
+    reference = None
     if upload:
         with connect(server) as client:
-            found = client.latencies.add(table)
-        typer.echo(f"{found.reference} is the table for `budget.latency.table`")
+            reference = client.latencies.add(table).reference
+    if as_json:
+        write_json({"path": output, "reference": reference})
+    elif reference:
+        typer.echo(f"{reference} is the table for `budget.latency.table`")
 
 
 def _measured(path: Path, device_name: str | None) -> dict[str, Any]:

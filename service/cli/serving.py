@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.cli.failures import BadInput, ExitCode
 from pareconv.service.figures import size_of
 
@@ -107,7 +108,7 @@ def upgrade() -> None:
         database.close()
 
 
-def gc(*, dry_run: DryRun = False, grace_hours: Grace = 24.0) -> None:
+def gc(*, dry_run: DryRun = False, grace_hours: Grace = 24.0, as_json: AsJson = False) -> None:
     """Remove stored files that nothing refers to any more; servers and workers may run meanwhile.
 
     Example: pareconv gc --dry-run
@@ -130,6 +131,9 @@ def gc(*, dry_run: DryRun = False, grace_hours: Grace = 24.0) -> None:
         found = garbage.collect(timedelta(hours=grace_hours), dry_run=dry_run)
     finally:
         database.close()
+    if as_json:
+        write_json(found)
+        return
     told = "Would remove" if dry_run else "Removed"
     typer.echo(
         f"{told} {found.files} of {found.all_files} files, "

@@ -57,6 +57,7 @@ def bundle(
     *,
     output: Output = Path("bundle.zip"),
     server: Server = SAME_AS_GLOBAL,
+    as_json: AsJson = False,
 ) -> None:
     """Save what a job would have timed, to be timed on another device.
 
@@ -64,7 +65,10 @@ def bundle(
     """
     with connect(server) as client:
         path = send(client, options.to_spec(), lambda spec: client.latencies.bundle(spec, output))
-    typer.echo(f"{path}: run `pareconv measure {path.name}` on the device")
+    if as_json:
+        write_json({"path": path, "bytes": path.stat().st_size})
+    else:
+        typer.echo(f"{path}: run `pareconv measure {path.name}` on the device")
 
 
 @with_spec_options

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pareconv.service.cli.connection import AsJson
+from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.figures import age
 from pareconv.storage.scopes import Scope
 from pareconv.storage.settings import Settings
@@ -37,7 +36,7 @@ Of = Annotated[
 TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, as `token list` has it.")]
 
 
-def create(*, scope: AskedScope, name: Name = None, of: Of = None) -> None:
+def create(*, scope: AskedScope, name: Name = None, of: Of = None, as_json: AsJson = False) -> None:
     """Make a token, and print its secret, this once.
 
     Example: pareconv token create --scope submit --name laptop
@@ -48,7 +47,10 @@ def create(*, scope: AskedScope, name: Name = None, of: Of = None) -> None:
         is_first = not tokens.are_asked_for()
         token, secret = tokens.create(scope, name=name, of=of)
     typer.echo(f"Token {token.id} of scope {scope}; keep it, it cannot be shown again:", err=True)
-    typer.echo(secret)
+    if as_json:
+        write_json({"token": token, "secret": secret})
+    else:
+        typer.echo(secret)
     if is_first:
         typer.echo(
             "From now on the server asks for a token. What was there before, only one of scope "
@@ -65,9 +67,7 @@ def list_tokens(*, as_json: AsJson = False) -> None:
     with _tokens() as tokens:
         found = tokens.all()
     if as_json:
-        import json
-
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2, default=str))
+        write_json(found)
     elif found:
         _print_tokens(found)
     else:

@@ -1,6 +1,7 @@
 """`pause`, `priority`, `cancel`, `resume`, `extend`, `finish` and `download`."""
 
 import json
+from pathlib import Path
 
 
 def test_cancel_and_resume_tell_the_new_status(run, job):
@@ -64,7 +65,9 @@ def test_files_of_who_left_the_front_are_saved_too(run, finished, stores, tmp_pa
 def test_the_files_of_all_finalists_are_saved(run, finished, tmp_path):
     to = tmp_path / "students"
 
-    assert run("download", finished, "--to", to).exit_code == 0
+    found = json.loads(run("download", finished, "--to", to, "--json").stdout)
+    assert [Path(each["path"]).parent for each in found] == [to, to]
+    assert {each["bytes"] for each in found} == {len(b"onnx bytes")}
     saved = sorted(path for path in to.rglob("*") if path.is_file())
     assert saved == [to / f"student-{number}.onnx" for number in (0, 1)]
     assert {path.read_bytes() for path in saved} == {b"onnx bytes"}

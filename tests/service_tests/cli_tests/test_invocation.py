@@ -1,7 +1,11 @@
 """What every command has: exit codes, help, and the server it asks."""
 
+import inspect
+import os
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 from typer.testing import CliRunner
 
@@ -49,6 +53,38 @@ def test_the_help_tells_the_exit_codes_and_an_example_of_every_command(run):
     groups = [["db", "upgrade"], ["libraries"], ["libraries", "front"]]
     for command in [[name] for name in names] + groups:
         assert f"Example: pareconv {' '.join(command)}" in run(*command, "--help").stdout
+
+
+def test_every_command_that_answers_does_so_as_json_too():
+    runs_on = {"serve", "worker", "demo"}
+    groups = [group.typer_instance for group in app.registered_groups]
+    commands = [each for typer in (app, *groups) for each in typer.registered_commands]
+    without = {
+        command.callback.__name__
+        for command in commands
+        if "as_json" not in inspect.signature(command.callback).parameters
+    }
+
+    assert len(commands) > 20
+    assert without == runs_on | {"upgrade", "revoke"}  # which only do as they are told
+
+
+def test_a_version_is_told(run):
+    assert run("--version").stdout == f"pareconv {version('pareconv')}\n"
+
+
+def test_a_shell_completes_ids_of_jobs(job, client):
+    typed = {"_PARECONV_COMPLETE": "complete_bash", "COMP_WORDS": f"pareconv watch {job[:4]}"}
+    asked = os.environ | typed | {"COMP_CWORD": "2", "PARECONV_SERVER": str(client.base_url)}
+    command = [Path(sys.executable).with_name("pareconv")]
+    away = asked | {"PARECONV_SERVER": "http://127.0.0.1:9"}
+    found, nothing = (
+        subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        for env in (asked, away)
+    )
+
+    assert found.stdout.split() == [job]
+    assert (nothing.stdout.strip(), nothing.stderr) == ("", "")
 
 
 def test_the_server_may_be_named_before_or_after_the_command(client, monkeypatch):

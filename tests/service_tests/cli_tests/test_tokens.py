@@ -25,6 +25,12 @@ def test_a_token_is_shown_once_alone_on_stdout(here, stores):
     assert "From now on" not in here("token", "create", "--scope", "read").stderr
 
 
+def test_a_token_as_json_holds_its_secret_this_once(here):
+    made = json.loads(here("token", "create", "--scope", "read", "--json").stdout)
+    assert here("jobs", "--token", made["secret"]).exit_code == 0
+    assert made["token"]["scope"] == "read"
+
+
 def test_tokens_are_listed_without_their_secrets(here, stores):
     assert "No tokens" in here("token", "list").stdout
     token, secret = stores.tokens.create(Scope.READ, name="laptop")
