@@ -9,16 +9,13 @@ import argparse
 import asyncio
 import json
 import random
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -26,23 +23,20 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.deployment import Deployment, database_of, spec
+from benchmarks.big_study import OWNER, add_trial, big_study, deployed, resolved
+from benchmarks.deployment import Deployment, spec
 from benchmarks.record import Record
-from pareconv.search.spec import JobSpec
 from pareconv.search.stores import Stores
 from pareconv.storage.job_states import JobStatus
-from pareconv.storage.settings import Settings
 
 Row = dict[str, Any]
 
 _CLIENTS, _LISTENERS, _PROCESSES = 50, 200, 2
-_TRIALS, _JOBS, _EVENTS = 10_000, 1000, 100
+_JOBS, _EVENTS = 1000, 100
 _POLL_SECONDS = 1.0
 _WARM_UP_SECONDS = 20.0
 _TRIAL_SECONDS = 2.0  # between two new trials of the study that is polled
 _EVENT_SECONDS = 0.1
-_OWNER = "benchmark"
-_BLOCKS, _OPTIONS = 9, ("keep", "shift", "ghost(ratio=0.5)", "svd(ratio=0.25)", "svd(ratio=0.5)")
 
 
 def main() -> None:
@@ -98,7 +92,7 @@ class Heard:
 
 def polling(backend: str, seconds: float) -> Row:
     """The front of a study that grows, beside jobs that are really worked on."""
-    with _deployed(backend, workers=1, prepare=_study) as (deployment, stores, study):
+    with deployed(backend, workers=1, prepare=big_study) as (deployment, stores, study):
         stop = threading.Event()
         others = [
             threading.Thread(target=_grow, args=(stores, study, stop)),
@@ -145,9 +139,9 @@ def polling(backend: str, seconds: float) -> Row:
 
 def listing(backend: str, _seconds: float) -> Row:
     """A thousand jobs that wait: the first page against the last."""
-    with _deployed(backend, workers=0) as (deployment, stores, _):
+    with deployed(backend, workers=0) as (deployment, stores, _):
         for seed in range(_JOBS):
-            stores.jobs.create(_resolved(seed), name=f"waits {seed}")
+            stores.jobs.create(resolved(seed), name=f"waits {seed}")
         cursors, cursor, seen = [None], None, 0
         while True:
             page = deployment.client.jobs.page(limit=20, cursor=cursor)
@@ -175,9 +169,9 @@ def listing(backend: str, _seconds: float) -> Row:
 
 def listening(backend: str, _seconds: float) -> Row:
     """Two hundred clients follow one job: each must hear of everything, once and in order."""
-    with _deployed(backend, workers=0) as (deployment, stores, _):
-        job = stores.jobs.create(_resolved(0))[0].id
-        stores.jobs.claim(_OWNER, 3600)
+    with deployed(backend, workers=0) as (deployment, stores, _):
+        job = stores.jobs.create(resolved(0))[0].id
+        stores.jobs.claim(OWNER, 3600)
         threads: list[int] = []
         with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
             asked = [
@@ -190,7 +184,7 @@ def listening(backend: str, _seconds: float) -> Row:
                 written.append(stores.events.append(job, "trial", f"trial {number}").seq)
                 threads.append(deployment.processes("api")[0].num_threads())
                 time.sleep(_EVENT_SECONDS)
-            stores.jobs.transition(job, JobStatus.SUCCEEDED, owner=_OWNER)
+            stores.jobs.transition(job, JobStatus.SUCCEEDED, owner=OWNER)
             heard = [each for future in asked for each in future.result()]
     delays = [delay for _, found in heard for delay in found]
     wrong = [seqs for seqs, _ in heard if seqs != written]
@@ -210,65 +204,11 @@ LOADS: dict[str, Callable[[str, float], Row]] = {
 }
 
 
-@contextmanager
-def _deployed(
-    backend: str, *, workers: int, prepare: Callable[[Stores], str] = lambda _: ""
-) -> Iterator[tuple[Deployment, Stores, str]]:
-    """A server, and the stores; `prepare` is done before any worker looks."""
-    with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
-        settings = Settings(home=Path(folder), database_url=url)
-        stores = Stores.open(settings)
-        try:
-            prepared = prepare(stores)
-            with Deployment(settings, workers=workers) as deployment:
-                yield deployment, stores, prepared
-        finally:
-            stores.database.close()
-
-
-def _resolved(seed: int) -> dict[str, Any]:
-    return JobSpec.model_validate(spec(seed)).to_json()
-
-
-def _study(stores: Stores) -> str:
-    """A job in our own hands with ten thousand trials, some two hundred of them on its front."""
-    job = stores.jobs.create(_resolved(0), name="polled")[0].id
-    stores.jobs.claim(_OWNER, 3600)
-    teacher = {"flops": 10**7, "params": 10**5, "adds": 0}
-    teacher |= {"accuracy": 0.95, "accuracy_stderr": 0.01, "test_accuracy": None}
-    budget = {"flops": 10**7, "params": None}
-    stores.jobs.update(job, owner=_OWNER, profile={"teacher": teacher, "budget": budget})
-    chance = random.Random(0)
-    for _ in range(_TRIALS):
-        _add_trial(stores, job, chance)
-    return job
-
-
-def _add_trial(stores: Stores, job: str, chance: random.Random) -> None:
-    plan = {f"layer{n}": chance.choice(_OPTIONS) for n in range(_BLOCKS)}
-    share = chance.uniform(0.1, 1.0)
-    candidate = stores.candidates.create(
-        job, plan, flops=int(share * 10**7), adds=0, params=int(share * 10**5)
-    )
-    stores.candidates.complete(
-        job,
-        candidate.number,
-        accuracy=0.95 - 0.2 * (1 - share) ** 2 - chance.expovariate(20),
-        accuracy_stderr=0.01,
-        loss=0.3,
-        seconds=2.0,
-        images=5000,
-        compute=9000.0,
-        rungs=[{"images": n, "accuracy": 0.8, "stderr": 0.01} for n in (500, 1500, 5000)],
-        checkpoint=None,
-    )
-
-
 def _grow(stores: Stores, study: str, stop: threading.Event) -> None:
     chance = random.Random(1)
     while not stop.wait(_TRIAL_SECONDS):
-        _add_trial(stores, study, chance)
-        stores.jobs.renew(study, _OWNER, 3600)
+        add_trial(stores, study, chance)
+        stores.jobs.renew(study, OWNER, 3600)
 
 
 def _keep_busy(deployment: Deployment, stop: threading.Event) -> None:

@@ -25,6 +25,7 @@ from benchmarks import (
     openapi,
     operators,
     optimality,
+    pages,
     prediction,
     resnet56,
     scale,
@@ -202,6 +203,13 @@ SECTIONS = (
         "pause; half of them send the `ETag` back. `jobs that wait`: the first and the last page "
         "of 1,000 jobs. `events`: 200 clients that follow one job; an answer is an event, its time "
         "that since it was written.",
+    ),
+    Section(
+        "How soon a page is seen",
+        "pages",
+        pages.table,
+        "The page of a job of ten trials and of one of ten thousand, opened in turns by a Chromium "
+        "on the same machine as the server, with an empty cache.",
     ),
     Section(
         "How a job scales out",
