@@ -462,6 +462,24 @@ def test_a_worker_is_asked_to_pause_and_gives_in(jobs, job, asked):
     assert jobs.claim("worker", LONG) is None
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
+@pytest.mark.parametrize(
+    ("ask", "status"), [("cancel", JobStatus.CANCELLED), ("pause", JobStatus.PAUSED)]
+)
+def test_a_worker_that_died_is_not_waited_for(jobs, job, ask, status, asked_before):
+    jobs.claim("worker", BRIEF)
+    if asked_before:
+        getattr(jobs, ask)(job.id)
+    time.sleep(10 * BRIEF)
+
+    ended = getattr(jobs, ask)(job.id)
+
+    assert (ended.status, ended.lease_owner) == (status, None)
+    with pytest.raises(Conflict):
+        jobs.give_in(job.id, owner="worker")
+    assert jobs.claim("another", LONG) is None
+
+
 def test_a_queued_job_is_paused_at_once(jobs, job):
     assert jobs.pause(job.id).status is JobStatus.PAUSED
 
