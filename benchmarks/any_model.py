@@ -52,7 +52,7 @@ _LONGER = _TRAINING | {"epochs": 5}
 # Depth-wise convolutions from random weights need more steps than other networks.
 _MANY_STEPS = {"epochs": 8, "batch_size": 32, "lr": 0.05}
 # Its blocks begin as nearly nothing (layer scale 1e-6) and are slow to become something.
-_FAST = {"epochs": 6, "batch_size": 32, "lr": 0.2}
+_FAST = {"epochs": 4, "batch_size": 32, "lr": 0.1}
 _CALM = {"epochs": 4, "batch_size": 64, "lr": 0.01}
 
 SUBJECTS = (
@@ -62,7 +62,7 @@ SUBJECTS = (
     Subject("googlenet", 32, training=_TRAINING),
     Subject("regnet_y_400mf", 64, training=_LONGER),
     Subject("efficientnet_b0", 64, training=_MANY_STEPS),
-    Subject("convnext_tiny", 32, training=_FAST),
+    Subject("convnext_tiny", 64, training=_FAST),
     Subject("shufflenet_v2_x1_0", 64, training=_MANY_STEPS),
     Subject("squeezenet1_1", 64, training=_CALM),
     Subject("vgg11_bn", 32, training=_CALM),

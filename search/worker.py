@@ -35,7 +35,6 @@ from pareconv.search.run import Executor, Run
 from pareconv.search.stores import Stores
 from pareconv.storage import logs
 from pareconv.storage.errors import FilesError, StorageError, Unavailable
-from pareconv.storage.events import Level
 from pareconv.storage.job_states import JobStatus
 from pareconv.storage.jobs import Job
 from pareconv.storage.settings import Settings
@@ -148,7 +147,7 @@ class Worker:
             logger.exception("it could not succeed")
             return
         if is_done:
-            self._tell(job, JobStatus.SUCCEEDED)
+            logger.info("succeeded")
         else:
             logger.info("given back, as a student was asked for")
 
@@ -158,7 +157,7 @@ class Worker:
         except StorageError:
             logger.exception("it could not be stopped")
             return
-        self._tell(job, status)
+        logger.info("%s", status)
 
     def _end(self, job: Job, status: JobStatus, *, error: dict[str, object] | None = None) -> None:
         try:
@@ -166,12 +165,7 @@ class Worker:
         except StorageError:
             logger.exception("it could not become %s", status)
             return
-        self._tell(job, status, detail=f": {error['detail']}" if error else "")
-
-    def _tell(self, job: Job, status: JobStatus, *, detail: str = "") -> None:
-        logger.info("%s%s", status, detail)
-        level: Level = "error" if status is JobStatus.FAILED else "info"
-        self._stores.events.append(job.id, str(status), f"job {status}{detail}", level=level)
+        logger.info("%s%s", status, f": {error['detail']}" if error else "")
 
 
 def problem(error: Exception) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """One server, and what it keeps by kind: jobs, teachers, data sets, libraries, latency tables."""
 
 import os
-from typing import Any, Self
+from typing import Self
 
 from pareconv.service.remote.connection import Connection, parsed
 from pareconv.service.remote.errors import ClientError
@@ -12,15 +12,17 @@ from pareconv.service.remote.spec import Spec, json_of
 from pareconv.service.remote.uploads import Uploads
 from pareconv.service.views.catalog import ArchitectureView, MethodView, OperatorView
 from pareconv.service.views.inspection import InspectionView
+from pareconv.service.views.page import Item, Page
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
 class Client:
-    """One server's API. Every call raises ProblemError or ServerUnreachable.
+    """One server's API. Every call raises a ClientError where it fails, and ValueError for an id
+    that can be none.
 
-    `url` and `token` are by default those of the variables PARECONV_SERVER and PARECONV_TOKEN, as
-    for the command line, and a server on this machine. A token is what `pareconv token create`
+    Without `url` it asks the server of PARECONV_SERVER with the token of PARECONV_TOKEN, as the
+    command line does, or else this machine's own. A token is what `pareconv token create`
     told, for a server that asks for one; whoever hears a request can use it, so send it over https
     or to this machine. `timeout` is in seconds, for one answer; the calls that wait for a check or
     move files take longer by themselves. Not for several threads at once.
@@ -33,8 +35,9 @@ class Client:
         *,
         timeout: float = 30.0,
     ) -> None:
-        url = url or os.environ.get("PARECONV_SERVER") or DEFAULT_SERVER
-        token = token or os.environ.get("PARECONV_TOKEN") or None
+        if url is None:
+            url = os.environ.get("PARECONV_SERVER") or DEFAULT_SERVER
+            token = token or os.environ.get("PARECONV_TOKEN") or None
         self._connection = Connection(url, token, timeout=timeout)
         self.jobs = Jobs(self._connection)
         self.teachers = Uploads(self._connection, "/teachers")
@@ -69,16 +72,14 @@ class Client:
         return parsed(InspectionView, answer)
 
     def architectures(self, search: str | None = None) -> list[ArchitectureView]:
-        items = self._catalog("/architectures", search=search)
-        return [parsed(ArchitectureView, each) for each in items]
+        return self._catalog(Page[ArchitectureView], "/architectures", search=search)
 
     def operators(self) -> list[OperatorView]:
-        return [parsed(OperatorView, each) for each in self._catalog("/operators")]
+        return self._catalog(Page[OperatorView], "/operators")
 
     def methods(self) -> list[MethodView]:
-        return [parsed(MethodView, each) for each in self._catalog("/methods")]
+        return self._catalog(Page[MethodView], "/methods")
 
-    def _catalog(self, path: str, **query: str | None) -> list[Any]:
+    def _catalog(self, page: type[Page[Item]], path: str, **query: str | None) -> list[Item]:
         # The server's first answer waits for the process that knows the networks.
-        items: list[Any] = self._connection.get(path, patiently=True, **query)["items"]
-        return items
+        return parsed(page, self._connection.get(path, patiently=True, **query)).items

@@ -39,7 +39,7 @@ _POLL_SECONDS = 0.2
 
 
 def run(*, home: Path | None = None, to: Path | None = None) -> None:
-    """Run the job and show its front; Failed unless it succeeded. The home stays afterwards."""
+    """Run the job and show its front; JobEnded unless it succeeded. The home stays afterwards."""
     home = (home or Path(tempfile.mkdtemp(prefix="pareconv-demo-"))).absolute()
     with _ended_by_sigterm(), running_server(home) as client:
         typer.echo(f"A server for the demo runs at {client.url}, its home is {home}")

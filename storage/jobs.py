@@ -25,6 +25,7 @@ from pareconv.storage import leases, times, transitions
 from pareconv.storage.access import EVERYTHING, Access
 from pareconv.storage.database import Database
 from pareconv.storage.errors import Conflict, NotFound
+from pareconv.storage.events import Level
 from pareconv.storage.job_states import (
     ACTIVE,
     ALLOWED,
@@ -36,7 +37,7 @@ from pareconv.storage.job_states import (
 from pareconv.storage.locking import find_and_lock, lock_job
 from pareconv.storage.naming import named_by_job
 from pareconv.storage.pages import newest_first
-from pareconv.storage.tables import CandidateRow, JobRow, TokenRow
+from pareconv.storage.tables import CandidateRow, EventRow, JobRow, TokenRow
 from pareconv.storage.values import Value
 
 __all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Reported", "Stage"]
@@ -86,6 +87,9 @@ class Job(Value):
     priority: int
     queued_at: datetime
     worked_s: float
+
+
+_TOLD = TERMINAL | {JobStatus.PAUSED}
 
 
 class JobStore:
@@ -233,9 +237,7 @@ class JobStore:
         Asking to pause or cancel what already is so changes nothing. Raises Conflict, which names
         the current status and what it allows, for a move that `ALLOWED` does not have.
         """
-        with self._database.session() as session:
-            row = self._locked(session, id)
-            now = self._database.now(session)
+        with self._moving(id) as (session, row, now):
             if owner is not None:
                 leases.require_held(row, owner, now)
                 times.worked(session, row, now)
@@ -244,17 +246,18 @@ class JobStore:
             return Job.from_row(row)
 
     def cancel(self, id: str) -> Job:
-        """Cancel a job: at once when no worker has it, else by asking its worker."""
-        with self._database.session() as session:
-            row = self._locked(session, id)
-            transitions.cancel(row, self._database.now(session))
+        """Cancel a job: at once when no worker has it, else by asking its worker.
+
+        One that died has it until its lease has run out; asked then, it is cancelled at once too.
+        """
+        with self._moving(id) as (_, row, now):
+            transitions.cancel(row, now)
             return Job.from_row(row)
 
     def pause(self, id: str) -> Job:
-        """Pause a job: at once when no worker has it, else by asking its worker."""
-        with self._database.session() as session:
-            row = self._locked(session, id)
-            transitions.pause(row, self._database.now(session))
+        """Pause a job: at once when no worker has it, else by asking its worker, as `cancel`."""
+        with self._moving(id) as (_, row, now):
+            transitions.pause(row, now)
             return Job.from_row(row)
 
     def give_in(self, id: str, *, owner: str) -> Job:
@@ -262,9 +265,7 @@ class JobStore:
 
         Raises Conflict when it was not asked, and as `transition` does.
         """
-        with self._database.session() as session:
-            row = self._locked(session, id)
-            now = self._database.now(session)
+        with self._moving(id) as (session, row, now):
             leases.require_held(row, owner, now)
             times.worked(session, row, now)
             transitions.give_in(row, now)
@@ -284,9 +285,9 @@ class JobStore:
 
     def resume(self, id: str) -> Job:
         """Queue a paused, failed or cancelled job again; it goes on where it stopped."""
-        with self._database.session() as session:
-            row = self._locked(session, id)
-            transitions.resume(row, self._database.now(session))
+        with self._moving(id) as (_, row, now):
+            transitions.give_in_for_nobody(row, now)
+            transitions.resume(row, now)
             return Job.from_row(row)
 
     def extend(self, id: str, *, trials: int, time_limit_s: float | None = None) -> Job:
@@ -323,9 +324,7 @@ class JobStore:
 
         Raises Conflict as `transition` does.
         """
-        with self._database.session() as session:
-            row = self._locked(session, id)
-            now = self._database.now(session)
+        with self._moving(id) as (session, row, now):
             leases.require_held(row, owner, now)
             times.worked(session, row, now)
             wanted = exists().where(CandidateRow.job_id == id, CandidateRow.wanted.is_not(None))
@@ -341,6 +340,7 @@ class JobStore:
         """
         with self._database.session() as session:
             row = self._locked(session, id)
+            transitions.give_in_for_nobody(row, self._database.now(session))
             if row.status in ACTIVE:
                 raise Conflict(
                     f"job {id} is {row.status}; cancel it and wait until it is cancelled"
@@ -363,6 +363,20 @@ class JobStore:
         return row
 
     @contextmanager
+    def _moving(self, id: str) -> Iterator[tuple[Session, JobRow, datetime]]:
+        """The job's locked row, about to get another status, and the time.
+
+        Where it comes to an end thereby, its events tell so in the same transaction: who sees that
+        it has ended sees that event too.
+        """
+        with self._database.session() as session:
+            row = self._locked(session, id)
+            now, before = self._database.now(session), row.status
+            yield session, row, now
+            if row.status is not before and row.status in _TOLD:
+                session.add(_told(row, now))
+
+    @contextmanager
     def _held(self, id: str, owner: str) -> Iterator[tuple[JobRow | None, datetime]]:
         """The job's locked row while `owner` holds its lease, else None; and the time."""
         with self._database.session() as session:
@@ -373,6 +387,17 @@ class JobStore:
             else:
                 row = None
             yield row, now
+
+
+def _told(row: JobRow, now: datetime) -> EventRow:
+    """The event that a job has come to an end."""
+    level: Level = "error" if row.status is JobStatus.FAILED else "info"
+    reason = (row.error or {}).get("detail")
+    detail = f": {reason}" if reason else ""
+    message = f"job {row.status}{detail}"
+    return EventRow(
+        job_id=row.id, level=level, type=str(row.status), message=message, data={}, created_at=now
+    )
 
 
 def _is_below(cap: int | None) -> ColumnElement[bool]:

@@ -34,13 +34,13 @@ def cancel(row: JobRow, now: datetime) -> None:
         raise Conflict(f"job {row.id} is {row.status}: there is nothing left to cancel")
     if row.status not in {JobStatus.CANCELLING, JobStatus.CANCELLED}:
         move(row, JobStatus.CANCELLING if row.status in ACTIVE else JobStatus.CANCELLED, now=now)
-    _give_in_for_nobody(row, now)
+    give_in_for_nobody(row, now)
 
 
 def pause(row: JobRow, now: datetime) -> None:
     """Pause at once when no worker has the job, else ask its worker; nothing when so already."""
     if row.status in {JobStatus.PAUSING, JobStatus.PAUSED}:
-        _give_in_for_nobody(row, now)
+        give_in_for_nobody(row, now)
         return
     to = JobStatus.PAUSING if row.status in ACTIVE else JobStatus.PAUSED
     if to not in ALLOWED[row.status]:
@@ -48,7 +48,7 @@ def pause(row: JobRow, now: datetime) -> None:
             f"job {row.id} is {row.status}; only a job that is queued or running can be paused"
         )
     move(row, to, now=now)
-    _give_in_for_nobody(row, now)
+    give_in_for_nobody(row, now)
 
 
 def give_in(row: JobRow, now: datetime) -> None:
@@ -57,9 +57,9 @@ def give_in(row: JobRow, now: datetime) -> None:
     move(row, JobStatus.PAUSED if asked else JobStatus.CANCELLED, now=now)
 
 
-def _give_in_for_nobody(row: JobRow, now: datetime) -> None:
-    """A worker that died, or stopped, would be asked in vain, and the next may be long in coming."""
-    if row.status in ACTIVE and not leases.is_live(row, now):
+def give_in_for_nobody(row: JobRow, now: datetime) -> None:
+    """End what a worker was asked to end that is dead: the next may be long in coming."""
+    if row.status in {JobStatus.PAUSING, JobStatus.CANCELLING} and not leases.is_live(row, now):
         give_in(row, now)
 
 

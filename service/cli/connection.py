@@ -69,9 +69,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 
 def _known_jobs(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """What a shell completes: ids of the latest jobs, each with what it is; none in trouble."""
-    known = context.find_root().params
+    typed, before = context.params, context.find_root().params
+    server, token = (typed.get(name) or before.get(name) for name in ("server", "token"))
     try:
-        with Client(known.get("server"), known.get("token"), timeout=2) as client:
+        with Client(server, token, timeout=2) as client:
             for job in client.jobs.page(limit=100).items:
                 if job.id.startswith(incomplete):
                     yield job.id, f"{job.status}{f', {job.name}' if job.name else ''}"

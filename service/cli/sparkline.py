@@ -31,12 +31,13 @@ def sparkline(points: Sequence[tuple[float, float]], width: int = _WIDTH) -> str
     """`width` columns from nothing to the whole cost, as high as the best accuracy so far.
 
     `points` are (share of the cost, accuracy), cheapest first. The lowest block is the worst of
-    them, the highest the best; where none is so cheap there is a dot.
+    them, the highest the best; where none is so cheap there is a dot. What costs more than the
+    whole is in the last column.
     """
     worst, best = (choose(accuracy for _, accuracy in points) for choose in (min, max))
     columns = []
     for column in range(1, width + 1):
-        within = [accuracy for share, accuracy in points if share <= column / width]
+        within = [accuracy for share, accuracy in points if min(share, 1.0) <= column / width]
         columns.append(_height(max(within), worst, best) if within else "·")
     return "".join(columns)
 

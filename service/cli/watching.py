@@ -2,7 +2,6 @@
 
 import sys
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,7 +15,7 @@ from pareconv.service.cli.connection import (
     write_json_line,
 )
 from pareconv.service.cli.failures import ExitCode
-from pareconv.service.remote.errors import JobEnded, ServerUnreachable
+from pareconv.service.remote.errors import ClientError, JobEnded, is_passing
 from pareconv.service.remote.front import Front
 from pareconv.service.remote.job import Job
 from pareconv.service.views.event import EventView
@@ -38,7 +37,7 @@ def watch(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fals
 
 
 def follow(job: Job, *, server: str, as_json: bool = False) -> None:
-    """Show the job until it ends, then its front. Raises Failed unless it succeeded."""
+    """Show the job until it ends, then its front. Raises JobEnded unless it succeeded."""
     from rich.console import Console
 
     console = Console()
@@ -90,10 +89,19 @@ def _live(job: Job, console: "Console") -> Job:
             last = moment.job
             recent.extend(map(event_line, moment.events))
             if moment.events:
-                with suppress(ServerUnreachable):  # the next moment says so
-                    front = last.front()
+                front = _front_of(last) or front
             live.update(job_view(last, recent, front=front, is_connected=moment.is_connected))
     return last
+
+
+def _front_of(job: Job) -> Front | None:
+    """None where the server is away for a moment, which the next look at the job tells."""
+    try:
+        return job.front()
+    except ClientError as error:
+        if not is_passing(error):
+            raise
+        return None
 
 
 def event_line(event: EventView) -> str:

@@ -28,6 +28,7 @@ OnBytes = Callable[[int], None]
 _CONNECT_SECONDS = 10.0
 # A submission waits for the inspection of the network and of the whole archive.
 _CHECK_SECONDS = 900.0
+_TOOK_TOO_LONG = 504
 # Between the tries of what may safely be asked again.
 _RETRY_SECONDS = (1.0, 3.0, 10.0)
 # A proxy of the environment cannot reach this machine's own loopback.
@@ -39,7 +40,7 @@ _DIRECT: dict[str, httpx.BaseTransport | None] = {
 
 
 class Connection:
-    """Requests to one server, with one token. Every one raises ProblemError or ServerUnreachable.
+    """Requests to one server, with one token. Every one raises a ClientError where it fails.
 
     What is asked `patiently` waits for a check, up to 15 minutes.
     """
@@ -47,7 +48,7 @@ class Connection:
     def __init__(self, url: str, token: str | None, *, timeout: float) -> None:
         self.url = url.rstrip("/")
         headers = {} if token is None else {"Authorization": f"Bearer {_printable(token)}"}
-        limits = httpx.Timeout(timeout, connect=_CONNECT_SECONDS)
+        limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         try:
             self._http = httpx.Client(
                 base_url=self.url, timeout=limits, headers=headers, mounts=_DIRECT
@@ -73,16 +74,15 @@ class Connection:
     def post_once(self, path: str, *, headers: Mapping[str, str], **options: Any) -> Any:
         """Post what has an idempotency key, again where the answer was lost on the way.
 
-        A server that is not there at all is not asked again.
+        A server that is not there at all is not asked again, nor one that took too long.
         """
         for pause in _RETRY_SECONDS:
             try:
                 return self.post(path, patiently=True, headers=headers, **options)
             except ClientError as error:
-                if not is_passing(error) or isinstance(error.__cause__, httpx.ConnectError):
+                if not _is_lost(error):
                     raise
             time.sleep(pause)
-            _rewind(options.get("files", {}))
         return self.post(path, patiently=True, headers=headers, **options)
 
     def upload(self, path: str, source: Path, on_bytes: OnBytes | None) -> Any:
@@ -123,7 +123,7 @@ class Connection:
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ServerUnreachable(self.url, str(error)) from error
         return _accepted(response)
 
@@ -134,8 +134,16 @@ class Connection:
                 if not response.is_success:
                     response.read()
                 yield _accepted(response)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ServerUnreachable(self.url, str(error)) from error
+
+
+def _is_lost(error: ClientError) -> bool:
+    """Whether the request may have arrived, or would a moment later, and its answer did not."""
+    if isinstance(error, ProblemError):
+        return is_passing(error) and error.status != _TOOK_TOO_LONG
+    never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
+    return is_passing(error) and not isinstance(error.__cause__, (*never_sent, httpx.ReadTimeout))
 
 
 class _CountedFile(io.FileIO):
@@ -179,7 +187,9 @@ def given(query: Mapping[str, str | float | None]) -> dict[str, str | float]:
 
 
 def path_of(*parts: str) -> str:
-    """A path whose parts, whatever they hold, lead nowhere else."""
+    """A path whose parts lead nowhere else; ValueError for one that would."""
+    if stray := {"", ".", ".."}.intersection(parts):
+        raise ValueError(f"{stray.pop()!r} is no id")
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
@@ -198,12 +208,6 @@ def _accepted(response: httpx.Response) -> httpx.Response:
         str(problem.get("detail") or ""),
         problem.get("errors") or [],
     )
-
-
-def _rewind(parts: Mapping[str, tuple[Any, ...]]) -> None:
-    for _, content, *_ in parts.values():
-        if isinstance(content, io.IOBase):
-            content.seek(0)
 
 
 @contextmanager

@@ -10,13 +10,15 @@ ClientError
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pareconv.service.views.job import JobView
 from pareconv.storage.job_states import JobStatus
 
-# What a proxy, or a server that is starting, answers for a moment.
-PASSING = frozenset({502, 503, 504})
+if TYPE_CHECKING:
+    from pareconv.service.remote.job import Job
+
+# What a proxy, a server that is starting, or one that is asked too often answers for a moment.
+PASSING = frozenset({429, 502, 503, 504})
 
 
 class ClientError(Exception):
@@ -80,7 +82,7 @@ class NoSuchFile(ClientError):
 class JobEnded(ClientError):
     """A job ended otherwise than well; `job` is how."""
 
-    def __init__(self, job: JobView) -> None:
+    def __init__(self, job: "Job") -> None:
         goes_on = f"go on with `pareconv resume {job.id}`"
         if job.status is JobStatus.FAILED:
             error = job.error or {}

@@ -14,6 +14,7 @@ from pareconv.service.remote.front import Front
 from pareconv.service.views.event import EventPage, EventView
 from pareconv.service.views.front import Point
 from pareconv.service.views.job import JobView
+from pareconv.service.views.page import Page
 from pareconv.service.views.trial import TrialView
 from pareconv.storage.job_states import TERMINAL, JobStatus
 
@@ -41,9 +42,12 @@ class Job(JobView):
     @classmethod
     def of(cls, answer: Any, connection: Connection) -> Self:
         """From a server's answer."""
-        job = parsed(cls, answer)
-        job._connection = connection
-        return job
+        return parsed(cls, answer).joined(connection)
+
+    def joined(self, connection: Connection) -> Self:
+        """The same, which asks over this connection."""
+        self._connection = connection
+        return self
 
     @classmethod
     def fetch(cls, connection: Connection, id: str) -> Self:
@@ -53,15 +57,18 @@ class Job(JobView):
         """The job as it is now."""
         return self.fetch(self._connection, self.id)
 
-    def wait(self, *, on_event: OnEvent | None = None, timeout: float | None = None) -> Self:
-        """The job once it has succeeded; `on_event` hears of everything that happens until then.
+    def wait(
+        self, *, on_event: OnEvent | None = None, after: int = 0, timeout: float | None = None
+    ) -> Self:
+        """The job once it has succeeded; `on_event` hears of everything that happens until then,
+        from the event `after` on.
 
         Raises JobEnded where it failed or was cancelled, and TimeoutError after `timeout` seconds
         without an end, which leaves it running. For a server that is away see `moments`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         last = self
-        for moment in self.moments():
+        for moment in self.moments(after=after):
             last = moment.job
             if on_event is not None:
                 for event in moment.events:
@@ -85,11 +92,11 @@ class Job(JobView):
         A server that is away is waited for; ServerUnreachable, or the ProblemError of a proxy, is
         raised when that has lasted `patience_seconds`.
         """
-        known, lost_at = self.refresh(), None
+        known, lost_at = self, None
         while True:
             try:
-                known = known.refresh()
-                events = known.events(after=after).items
+                known = known.refresh()  # before its events: they tell its end
+                page = known.events(after=after)
             except ClientError as error:
                 lost_at = lost_at or time.monotonic()
                 if not is_passing(error) or time.monotonic() - lost_at > patience_seconds:
@@ -97,10 +104,10 @@ class Job(JobView):
                 yield Moment(known, [], is_connected=False)
             else:
                 lost_at = None
-                after = events[-1].seq if events else after
-                yield Moment(known, events)
-                if events:
-                    continue  # there may be another page
+                after = page.items[-1].seq if page.items else after
+                yield Moment(known, page.items)
+                if page.next is not None:
+                    continue
                 if known.status in TERMINAL:
                     return
             time.sleep(_POLL_SECONDS)
@@ -115,21 +122,21 @@ class Job(JobView):
 
     def students(self) -> list[Point]:
         """Every trial that was finished, on the front or not, with its files."""
-        return [parsed(Point, each) for each in self._get("students")["items"]]
+        return parsed(Page[Point], self._get("students")).items
 
     def trials(self) -> list[TrialView]:
         """Every candidate, whatever became of it."""
         items: list[TrialView] = []
         cursor: str | None = None
         while True:
-            page = self._get("trials", cursor=cursor)
-            items += [parsed(TrialView, each) for each in page["items"]]
-            cursor = page["next"]
+            page = parsed(Page[TrialView], self._get("trials", cursor=cursor))
+            items += page.items
+            cursor = page.next
             if cursor is None:
                 return items
 
     def download(
-        self, to: Path, *, trial: int | None = None, format: str | None = None
+        self, to: str | Path, *, trial: int | None = None, format: str | None = None
     ) -> list[Path]:
         """Save the files of the finished trials in the folder `to`, or only of that trial, only of
         that format.
@@ -149,7 +156,7 @@ class Job(JobView):
         ]
         if not wanted:
             raise NoSuchFile(self.id, [f"trial {number} {name}" for number, name in files])
-        return [self._save(number, name, to) for number, name in wanted]
+        return [self._save(number, name, Path(to)) for number, name in wanted]
 
     def pause(self) -> Self:
         return self._asked("pause")

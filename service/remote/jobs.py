@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pareconv.service.remote.connection import Connection
+from pareconv.service.remote.connection import Connection, parsed
 from pareconv.service.remote.job import Job
 from pareconv.service.remote.spec import Spec, json_of
 from pareconv.service.views.page import Page
@@ -24,8 +24,8 @@ class Jobs:
         self,
         spec: Spec,
         *,
-        model: Path | None = None,
-        data: Path | None = None,
+        model: str | Path | None = None,
+        data: str | Path | None = None,
         priority: int = 0,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -35,16 +35,17 @@ class Jobs:
         of its own makes it safe to ask once more where the answer was lost, which is done.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        path = f"/jobs?priority={priority}" if priority else "/jobs"
+        address = f"/jobs?priority={priority}" if priority else "/jobs"
         asked = json_of(spec)
         if model is None and data is None:
-            return self._job(self._connection.post_once(path, json=asked, headers=headers))
+            return self._job(self._connection.post_once(address, json=asked, headers=headers))
         parts: dict[str, Any] = {"spec": (None, json.dumps(asked), "application/json")}
         with ExitStack() as opened:
             for name, file in (("model", model), ("data", data)):
                 if file is not None:
-                    parts[name] = (file.name, opened.enter_context(file.open("rb")))
-            return self._job(self._connection.post_once(path, files=parts, headers=headers))
+                    path = Path(file)
+                    parts[name] = (path.name, opened.enter_context(path.open("rb")))
+            return self._job(self._connection.post_once(address, files=parts, headers=headers))
 
     def get(self, id: str) -> Job:
         return Job.fetch(self._connection, id)
@@ -58,8 +59,8 @@ class Jobs:
     ) -> Page[Job]:
         """One page of jobs, newest first; `next` is the `cursor` of the one after."""
         found = self._connection.get("/jobs", limit=limit, cursor=cursor, status=status)
-        items = [self._job(each) for each in found["items"]]
-        return Page[Job](items=items, next=found["next"])
+        page = parsed(Page[Job], found)
+        return Page[Job](items=[job.joined(self._connection) for job in page.items], next=page.next)
 
     def list(self, *, status: JobStatus | str | None = None) -> Iterator[Job]:
         """Every job, newest first, asked for page by page."""

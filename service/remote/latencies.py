@@ -15,9 +15,9 @@ class Latencies:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def bundle(self, spec: Spec, to: Path) -> Path:
+    def bundle(self, spec: Spec, to: str | Path) -> Path:
         """Save what a job of this spec would have timed, to be timed on another device."""
-        return self._connection.save_answer("/latencies/bundles", to, json=json_of(spec))
+        return self._connection.save_answer("/latencies/bundles", Path(to), json=json_of(spec))
 
     def add(self, table: dict[str, Any]) -> LatencyTableView:
         """Keep what was measured on a device; the answer's `reference` names it in a spec."""

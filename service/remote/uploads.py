@@ -14,12 +14,12 @@ class Uploads:
         self._connection = connection
         self._path = path
 
-    def upload(self, file: Path, *, on_bytes: OnBytes | None = None) -> UploadView:
+    def upload(self, file: str | Path, *, on_bytes: OnBytes | None = None) -> UploadView:
         """Store a network's file or an archive of images; `on_bytes` hears of every piece sent.
 
         The answer's `reference` names it in a spec.
         """
-        return parsed(UploadView, self._connection.upload(self._path, file, on_bytes))
+        return parsed(UploadView, self._connection.upload(self._path, Path(file), on_bytes))
 
     def get(self, id: str) -> UploadView:
         return parsed(UploadView, self._connection.get(self._path + path_of(id)))

@@ -110,7 +110,8 @@ def test_server_and_token_are_those_of_the_environment(client, monkeypatch):
     monkeypatch.setenv("PARECONV_TOKEN", "")
     with Client() as pareconv:
         assert pareconv.is_ready()
-    with Client("http://127.0.0.1:9") as other:
+    monkeypatch.setenv("PARECONV_TOKEN", "a\ntoken")
+    with Client("http://127.0.0.1:9") as other:  # whom that token is none of
         assert other.url == "http://127.0.0.1:9"
 
 
@@ -239,12 +240,50 @@ def test_a_submission_is_given_up_after_some_tries(stub, spec, impatient):
     assert len(asked) == 3
 
 
+def test_a_check_that_took_too_long_is_not_asked_for_again(stub, spec, impatient):
+    asked: list[str] = []
+
+    def serve(handler) -> None:
+        handler.rfile.read(int(handler.headers["content-length"]))
+        asked.append(handler.path)
+        answer(handler, b"{}", 504)
+
+    with Client(stub(serve)) as client, pytest.raises(ProblemError):
+        client.jobs.create(spec)
+
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("url", [unused_url(), "not-a-url"])
+def test_a_server_that_is_not_there_is_asked_once(url, spec, monkeypatch):
+    monkeypatch.setattr(connections, "_RETRY_SECONDS", (60,))
+
+    with Client(url) as client, pytest.raises(ServerUnreachable):
+        client.jobs.create(spec)
+
+
 @pytest.mark.parametrize("body", [b"<html>a router</html>", b"[]", b'{"id": "x"}'])
-def test_another_server_s_answer_is_told(stub, body):
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.jobs.get("x"),
+        lambda client: client.jobs.page(),
+        lambda client: client.operators(),
+        lambda client: client.libraries.page(),
+    ],
+    ids=["job", "jobs", "operators", "libraries"],
+)
+def test_another_server_s_answer_is_told(stub, body, ask):
     url = stub(lambda handler: answer(handler, body))
 
     with Client(url) as client, pytest.raises(UnknownAnswer, match="is that a Pareconv server"):
-        client.jobs.get("x")
+        ask(client)
+
+
+@pytest.mark.parametrize("id", ["", ".", ".."])
+def test_what_can_be_no_id_is_refused_here(pareconv, id):
+    with pytest.raises(ValueError, match="is no id"):
+        pareconv.libraries.delete(id)
 
 
 def test_a_refused_spec_names_its_field(pareconv, spec):
@@ -454,6 +493,30 @@ def test_waiting_gives_the_job_that_succeeded_and_tells_what_happens(job, stores
     assert ended.status == "succeeded"
     assert "begun" in heard
     assert job.status == "queued"
+
+
+def test_waiting_again_tells_what_is_new(pareconv, job, stores):
+    stores.events.append(job.id, "test", "before")
+    last = stores.events.last(job.id)
+    stores.jobs.claim("worker", 60)
+    stores.jobs.succeed(job.id, owner="worker")
+    heard: list[str] = []
+
+    job.wait(on_event=lambda event: heard.append(event.message), after=last)
+
+    assert heard == ["job succeeded"]
+
+
+def test_being_asked_less_often_is_waited_for(stub, client, job, impatient):
+    shown, asked = client.get(f"/jobs/{job.id}").content, []
+
+    def serve(handler) -> None:
+        asked.append(handler.path)
+        answer(handler, shown, 429 if len(asked) == 2 else 200)
+
+    with Client(stub(serve)) as busy:
+        moments = busy.jobs.get(job.id).moments()
+        assert not next(moments).is_connected
 
 
 def test_waiting_for_a_job_that_fails_raises_why(job, stores):

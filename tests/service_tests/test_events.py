@@ -55,7 +55,10 @@ def test_a_stream_sends_all_events_and_ends_with_the_job(client, job, stores):
 
     assert response.headers["content-type"].startswith("text/event-stream")
     events = streamed(response)
-    assert [data["message"] for _, data in events][1:] == ["trial 0", "trial 1", "trial 2"]
+    assert [data["message"] for _, data in events][1:] == [
+        *("trial 0", "trial 1", "trial 2"),
+        "job succeeded",
+    ]
     assert [id for id, _ in events] == [data["seq"] for _, data in events]
 
 
@@ -88,7 +91,7 @@ def test_a_stream_of_a_running_job_brings_what_happens_meanwhile(client, job, st
                     stores.events.append(job, "trial", "late")
                     end(stores, job)
 
-    assert messages[-2:] == ["trial 2", "late"]
+    assert messages[-3:] == ["trial 2", "late", "job succeeded"]
 
 
 def test_a_stream_of_a_job_that_is_deleted_ends(client, job, stores):
@@ -109,7 +112,7 @@ def test_a_message_of_several_lines_stays_one_event(client, job, stores):
 
     events = streamed(client.get(f"/jobs/{job}/events", headers=STREAM))
 
-    assert events[-1][1]["message"] == "one\ntwo\r\nid: 7\n\nthree"
+    assert events[-2][1]["message"] == "one\ntwo\r\nid: 7\n\nthree"
 
 
 def test_many_listeners_leave_room_for_others(client, job, stores):
@@ -179,7 +182,7 @@ def test_the_database_is_asked_once_for_all_who_follow(client, job, stores, monk
         following.wait_for("trial 5")
         end(stores, job)
 
-    usual = ["waits for a worker", *(f"trial {number}" for number in range(6))]
+    usual = ["waits for a worker", *(f"trial {number}" for number in range(6)), "job succeeded"]
     assert following.messages == [usual] * 20
     assert {name for name, _ in asked} == {"news"}
     assert all(set(given) == {job} for _, given in asked)
@@ -194,7 +197,8 @@ def test_who_is_far_behind_what_is_remembered_misses_nothing(client, job, stores
             stores.events.append(job, "trial", f"later {number}")
         end(stores, job)
 
-    assert [each[4:] for each in following.messages] == [[f"later {n}" for n in range(20)]] * 3
+    later = [*(f"later {n}" for n in range(20)), "job succeeded"]
+    assert [each[4:] for each in following.messages] == [later] * 3
 
 
 @pytest.mark.parametrize("error", [Unavailable("no route to the database"), ZeroDivisionError()])
@@ -214,7 +218,7 @@ def test_a_stream_outlives_a_question_that_failed(client, job, stores, monkeypat
         end(stores, job)
 
     assert errors == []
-    assert following.messages[0][-1] == "late"
+    assert following.messages[0][-2:] == ["late", "job succeeded"]
 
 
 def test_after_the_last_has_gone_nobody_asks_any_more(client, job, stores):

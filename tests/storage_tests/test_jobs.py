@@ -35,9 +35,11 @@ REPEATABLE = {
 
 
 def job_that_is(status, jobs):
+    """In the hands of a worker where it can be."""
     job, _ = jobs.create(SPEC)
     for to in WAYS[status]:
-        job = jobs.transition(job.id, to)
+        is_begun = to is JobStatus.RUNNING
+        job = jobs.claim("worker", LONG) if is_begun else jobs.transition(job.id, to)
     assert job.status is status
     return job
 
@@ -347,7 +349,7 @@ def test_deleting_a_job_removes_all_that_hangs_on_it(database, jobs, status):
         jobs.get(job.id)
     for store in (events.page, candidates.all, artifacts.of_job):
         assert store(job.id) == []
-        assert len(store(other.id)) == 1
+        assert store(other.id) != []
 
 
 @pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING])
@@ -478,6 +480,45 @@ def test_a_worker_that_died_is_not_waited_for(jobs, job, ask, status, asked_befo
     with pytest.raises(Conflict):
         jobs.give_in(job.id, owner="worker")
     assert jobs.claim("another", LONG) is None
+
+
+@pytest.mark.parametrize("asked", ["cancel", "pause"])
+def test_what_a_worker_was_asked_to_end_and_died_on_is_resumed_and_deleted(jobs, asked):
+    for then in (jobs.resume, jobs.delete):
+        job, _ = jobs.create(SPEC)
+        jobs.claim("worker", BRIEF)
+        getattr(jobs, asked)(job.id)
+        time.sleep(10 * BRIEF)
+        then(job.id)
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (JobStatus.SUCCEEDED, ("info", "job succeeded")),
+        (JobStatus.FAILED, ("error", "job failed: disk")),
+    ],
+)
+def test_its_end_is_among_a_job_s_events_at_once(database, jobs, job, end, told):
+    jobs.claim("worker", LONG)
+    error = {"detail": "disk"} if end is JobStatus.FAILED else None
+    jobs.transition(job.id, end, owner="worker", error=error)
+
+    [event] = EventStore(database).page(job.id)
+
+    assert (event.level, event.message, event.type) == (*told, str(end))
+
+
+def test_asking_again_is_told_once(database, jobs, job):
+    for _ in range(2):
+        jobs.pause(job.id)
+    for _ in range(2):
+        jobs.cancel(job.id)
+
+    assert [each.message for each in EventStore(database).page(job.id)] == [
+        "job paused",
+        "job cancelled",
+    ]
 
 
 def test_a_queued_job_is_paused_at_once(jobs, job):

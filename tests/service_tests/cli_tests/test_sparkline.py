@@ -14,8 +14,8 @@ def test_points_of_one_accuracy_are_all_as_high():
     assert sparkline([(0.5, 0.9)], width=4) == "·███"
 
 
-def test_what_costs_more_than_the_teacher_is_beyond_the_line():
-    assert sparkline([(0.5, 0.9), (1.5, 0.95)], width=4) == "·▁▁▁"
+def test_what_costs_more_than_the_teacher_is_in_the_last_column():
+    assert sparkline([(0.5, 0.9), (1.5, 0.95)], width=4) == "·▁▁█"
 
 
 def test_the_ends_are_told_in_words():
