@@ -1,4 +1,4 @@
-"""ONNX files that Pareconv did not make, of networks trained briefly on a tar of images."""
+"""Networks that Pareconv did not make, trained briefly on a tar of images: ONNX files, weights."""
 
 import io
 import tarfile
@@ -15,7 +15,7 @@ from PIL import Image
 from timm.utils.onnx import onnx_export
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import resnet34
+from torchvision.models import convnext_tiny, resnet34
 
 NORMALIZE = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
@@ -51,6 +51,15 @@ def timm_exporter(path: Path, images: Path, size: int) -> None:
 def assembled(path: Path, images: Path, size: int) -> None:
     """A small Inception net written node by node with `onnx.helper`."""
     _write(_trained(_Inception(), images, size), path, size)
+
+
+def convnext_weights(path: Path, images: Path, size: int) -> None:
+    """A ConvNeXt-T's state dict. SGD does not get one started from random weights; its paper takes
+    AdamW (arXiv:2201.03545, appendix A).
+    """
+    network = convnext_tiny(num_classes=10)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
+    torch.save(_trained(network, images, size, optimizer).state_dict(), path)
 
 
 class _Inception(nn.Module):
@@ -149,9 +158,12 @@ def _read(images: Path, split: str, size: int) -> tuple[np.ndarray, Tensor]:
     return np.stack(pictures), torch.tensor([classes.index(name) for name in names])
 
 
-def _trained(network: nn.Module, images: Path, size: int) -> nn.Module:
+def _trained(
+    network: nn.Module, images: Path, size: int, optimizer: torch.optim.Optimizer | None = None
+) -> nn.Module:
     torch.manual_seed(0)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    if optimizer is None:
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True)
     network.train()
     for _ in range(_EPOCHS):
         for pixels, labels in batches(images, "train", size, _BATCH):
