@@ -185,6 +185,7 @@ def listening(backend: str, _seconds: float) -> Row:
                 threads.append(deployment.processes("api")[0].num_threads())
                 time.sleep(_EVENT_SECONDS)
             stores.jobs.transition(job, JobStatus.SUCCEEDED, owner=OWNER)
+            written += [event.seq for event in stores.events.newest(job, 1)]  # its end
             heard = [each for future in asked for each in future.result()]
     delays = [delay for _, found in heard for delay in found]
     wrong = [seqs for seqs, _ in heard if seqs != written]
