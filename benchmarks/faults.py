@@ -57,7 +57,7 @@ def main() -> None:
 
 def table(rows: list[Row]) -> Table:
     """What was done to whom, and what became of it."""
-    shown = Table("fault", "database", "faults", "jobs", "not succeeded", "trials", "lost",
+    shown = Table("fault", "database", "faults", "jobs", "resumed", "not succeeded", "trials", "given up", "lost",
                   "doubled", "disagreements", "seconds lost per fault")  # fmt: skip
     for row in rows:
         lost = row.get("seconds_lost_per_kill")
@@ -66,14 +66,18 @@ def table(rows: list[Row]) -> Table:
             row["backend"],
             str(row["kills"]),
             str(row["jobs"]),
+            str(row.get("jobs_resumed", "")),
             str(row["jobs_not_succeeded"]),
             str(row["trials"]),
+            str(row.get("trials_given_up", "")),
             str(row["trials_lost"]),
             str(row["trials_doubled"]),
             str(len(row["disagreements"])),
             "" if lost is None else f"{lost:.1f}",
         )
     shown.caption = (
+        "resumed: jobs that failed, as a task of theirs was killed twice; given up: trials whose "
+        "process was killed twice, which is the rule; "
         "lost: trials that the spec asked for and that are nowhere; doubled: plans that ended well "
         "twice, or jobs that two had; disagreements between candidates, Optuna's trials and files"
     )
@@ -81,7 +85,9 @@ def table(rows: list[Row]) -> Table:
 
 
 def kills(backend: str, arguments: argparse.Namespace) -> Row:
-    """Jobs go in, two at a time, while somebody kills; then all must be there, once."""
+    """Jobs go in, two at a time, while somebody kills; those that failed are resumed in peace; then
+    all must be there, once.
+    """
     chance, count = random.Random(0), arguments.kills
     with tempfile.TemporaryDirectory() as folder, database_of(backend, Path(folder)) as url:
         settings = Settings(home=Path(folder), database_url=url)
@@ -99,11 +105,17 @@ def kills(backend: str, arguments: argparse.Namespace) -> Row:
                 done[victim] += _kill(victim, deployment, url, chance)
             _until(lambda: not _unfinished(stores, jobs))
             seconds = time.monotonic() - started
+            # Where the same task was killed twice, which a user sees and resumes.
+            failed = [job for job in jobs if stores.jobs.get(job).status is JobStatus.FAILED]
+            for job in failed:
+                deployment.client.jobs.get(job).resume()
+            _until(lambda: not _unfinished(stores, jobs))
             tally = tally_of(stores, settings, jobs)
             stores.database.close()
     return {
         "kills": done.total(),
         "killed": dict(done),
+        "jobs_resumed": len(failed),
         **vars(tally),
         "seconds": round(seconds, 1),
         "seconds_undisturbed_per_job": round(undisturbed, 2),

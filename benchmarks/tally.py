@@ -19,6 +19,8 @@ from pareconv.storage.job_states import JobStatus
 from pareconv.storage.jobs import Job
 from pareconv.storage.settings import Settings
 
+Plan = tuple[tuple[str, str], ...]
+
 _STATES = {
     CandidateState.COMPLETE: TrialState.COMPLETE,
     CandidateState.STOPPED: TrialState.PRUNED,
@@ -35,6 +37,7 @@ class Tally:
     jobs_not_succeeded: int = 0
     trials: int = 0
     trials_lost: int = 0
+    trials_given_up: int = 0
     trials_doubled: int = 0
     trials_repeated: int = 0
     disagreements: list[str] = field(default_factory=list)
@@ -51,10 +54,13 @@ def tally_of(stores: Stores, settings: Settings, jobs: list[str]) -> Tally:
             tally.disagreements.append(f"job {job.id} {job.status} in {job.stage}: {job.error}")
         candidates = stores.candidates.all(job.id)
         well = [each for each in candidates if each.state in _ENDED_WELL]
-        plans = Counter(tuple(sorted(each.plan.items())) for each in well)
+        plans = Counter(map(_plan, well))
         tally.trials += len(well)
         tally.trials_repeated += len(candidates) - len(well)
-        tally.trials_lost += max(0, spec(0)["search"]["trials"] - len(well))
+        tally.trials_given_up += _given_up(candidates, plans)
+        tally.trials_lost += max(
+            0, spec(0)["search"]["trials"] - len(well) - _given_up(candidates, plans)
+        )
         tally.trials_doubled += sum(number - 1 for number in plans.values())
         tally.disagreements += [
             f"job {job.id}: {each}"
@@ -67,6 +73,16 @@ def tally_of(stores: Stores, settings: Settings, jobs: list[str]) -> Tally:
     storage.remove_session()
     storage.engine.dispose()
     return tally
+
+
+def _given_up(candidates: list[Candidate], well: Counter[Plan]) -> int:
+    """Plans whose process died twice, as is the rule; each death is a candidate of its own."""
+    deaths = Counter(_plan(each) for each in candidates if each.state is CandidateState.FAILED)
+    return sum(number > 1 and plan not in well for plan, number in deaths.items())
+
+
+def _plan(candidate: Candidate) -> Plan:
+    return tuple(sorted(candidate.plan.items()))
 
 
 def _of_candidates(job: Job, candidates: list[Candidate]) -> Iterator[str]:
