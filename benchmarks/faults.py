@@ -57,8 +57,9 @@ def main() -> None:
 
 def table(rows: list[Row]) -> Table:
     """What was done to whom, and what became of it."""
-    shown = Table("fault", "database", "faults", "jobs", "resumed", "not succeeded", "trials", "given up", "lost",
-                  "doubled", "disagreements", "seconds lost per fault")  # fmt: skip
+    shown = Table("fault", "database", "faults", "jobs", "resumed", "not succeeded", "trials",
+                  "given up", "lost", "doubled", "disagreements",
+                  "seconds lost per fault")  # fmt: skip
     for row in rows:
         lost = row.get("seconds_lost_per_kill")
         shown.add_row(
