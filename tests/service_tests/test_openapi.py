@@ -44,6 +44,7 @@ def test_all_calls_are_there(document):
         "GET /jobs/{job_id}/pareto",
         "GET /jobs/{job_id}/trials",
         "GET /jobs/{job_id}/events",
+        "GET /jobs/{job_id}/log",
         "GET /jobs/{job_id}/students",
         "POST /jobs/{job_id}/students",
         "GET /jobs/{job_id}/students/{trial}/{format}",
