@@ -52,8 +52,9 @@ class SpecOptions:
         _option(
             "--normalize",
             panel=_TEACHER,
-            metavar="auto|imagenet|cifar10",
-            help="Input statistics that the teacher was trained with.",
+            metavar="auto|imagenet|cifar10|JSON",
+            help="Input statistics that the teacher was trained with; of your own as "
+            '{"mean": [R, G, B], "std": [R, G, B]}.',
         ),
     ] = None
     train_epochs: Annotated[
@@ -217,6 +218,15 @@ def _number_or_text(text: str) -> int | str:
         return text
 
 
+def _object_or_text(text: str) -> dict[str, Any] | str:
+    """What begins as a JSON object is one; of a broken one the server says what it should be."""
+    try:
+        found = json.loads(text) if text.lstrip().startswith("{") else text
+    except ValueError:
+        return text
+    return found if isinstance(found, dict) else text
+
+
 def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -237,7 +247,7 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("teacher", "teacher.architecture", _same),
     ("weights", "teacher.weights", _same),
     ("num_classes", "teacher.num_classes", _same),
-    ("normalize", "teacher.normalize", _same),
+    ("normalize", "teacher.normalize", _object_or_text),
     ("train_epochs", "teacher.training.epochs", _same),
     ("data", "dataset.source", _same),
     ("image_size", "dataset.image_size", _number_or_text),

@@ -140,7 +140,8 @@ def _refuse_external_data(model: ModelProto) -> None:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise OnnxError(
                 f"the ONNX file keeps the values of {tensor.name[:200]!r} in another file; "
-                "save it as one file, as onnx.save does with save_as_external_data=False"
+                "save it as one file: torch.onnx.export(..., external_data=False), or onnx.save "
+                "without save_as_external_data"
             )
 
 

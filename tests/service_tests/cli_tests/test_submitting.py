@@ -51,6 +51,16 @@ def test_every_option_reaches_its_field(submit):
     assert (spec["name"], spec["seed"], spec["device"]) == ("mine", 9, "cpu")
 
 
+def test_statistics_of_one_s_own_are_json(submit):
+    own = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    spec = submitted(submit("--data", "digits", "--normalize", json.dumps(own), "--json"))
+    assert spec["teacher"]["normalize"] == own
+
+    broken = submit("--data", "digits", "--normalize", '{"mean": [0.5')
+    assert broken.exit_code == 2
+    assert "teacher.normalize" in broken.stderr
+
+
 def test_options_override_a_spec_file(run, spec, tmp_path):
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(spec | {"seed": 3}))
