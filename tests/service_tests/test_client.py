@@ -254,7 +254,7 @@ def test_a_check_that_took_too_long_is_not_asked_for_again(stub, spec, impatient
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("url", [unused_url(), "not-a-url"])
+@pytest.mark.parametrize("url", [unused_url(), "not-a-url"], ids=["nobody", "no URL"])
 def test_a_server_that_is_not_there_is_asked_once(url, spec, monkeypatch):
     monkeypatch.setattr(connections, "_RETRY_SECONDS", (60,))
 
