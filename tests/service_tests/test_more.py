@@ -39,7 +39,8 @@ def job(client, spec, stores):
 
 
 def types(stores, job):
-    return [(each.type, each.message) for each in stores.events.page(job)][1:]
+    """Of its events those after it was queued and had succeeded."""
+    return [(each.type, each.message) for each in stores.events.page(job)][2:]
 
 
 def test_a_trial_is_finished_on_request_by_the_next_worker(client, job, stores):
