@@ -18,8 +18,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
 class Client:
-    """One server's API. Every call raises a ClientError where it fails, and ValueError for an id
-    that can be none.
+    """One server's API. Every call raises a ClientError where it fails.
 
     Without `url` it asks the server of PARECONV_SERVER with the token of PARECONV_TOKEN, as the
     command line does, or else this machine's own. A token is what `pareconv token create`

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pareconv.service.remote.errors import (
     ClientError,
     DamagedDownload,
+    InvalidId,
     ProblemError,
     ServerUnreachable,
     UnknownAnswer,
@@ -187,9 +188,9 @@ def given(query: Mapping[str, str | float | None]) -> dict[str, str | float]:
 
 
 def path_of(*parts: str) -> str:
-    """A path whose parts lead nowhere else; ValueError for one that would."""
+    """A path whose parts lead nowhere else; InvalidId for one that would."""
     if stray := {"", ".", ".."}.intersection(parts):
-        raise ValueError(f"{stray.pop()!r} is no id")
+        raise InvalidId(stray.pop())
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 

@@ -5,6 +5,7 @@ ClientError
 ├── ServerUnreachable   nothing answers there, or the connection was lost
 ├── DamagedDownload     the bytes that arrived are not the ones that were stored
 ├── UnknownAnswer       what answers there is not understood: no Pareconv, or another version
+├── InvalidId           what was given as an id can be none
 ├── NoSuchFile          nothing that was asked for is there to download
 └── JobEnded            a job that was waited for failed or was cancelled
 """
@@ -68,6 +69,13 @@ class UnknownAnswer(ClientError):
             f"the answer is not understood ({reason}); is that a Pareconv server, and of this "
             "version? GET /version tells"
         )
+
+
+class InvalidId(ClientError, ValueError):
+    """An id would lead to another address than its own."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"{id!r} is no id; the lists of jobs, libraries and uploads have them")
 
 
 class NoSuchFile(ClientError):

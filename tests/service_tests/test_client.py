@@ -18,6 +18,7 @@ from pareconv.service.remote import job as jobs
 from pareconv.service.remote.connection import Connection
 from pareconv.service.remote.errors import (
     DamagedDownload,
+    InvalidId,
     JobEnded,
     NoSuchFile,
     ProblemError,
@@ -282,7 +283,7 @@ def test_another_server_s_answer_is_told(stub, body, ask):
 
 @pytest.mark.parametrize("id", ["", ".", ".."])
 def test_what_can_be_no_id_is_refused_here(pareconv, id):
-    with pytest.raises(ValueError, match="is no id"):
+    with pytest.raises(InvalidId, match="is no id"):
         pareconv.libraries.delete(id)
 
 

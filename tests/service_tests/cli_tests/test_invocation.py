@@ -39,6 +39,13 @@ def test_an_unknown_job_is_exit_code_1(run):
     assert "no-such-job" in result.stderr
 
 
+def test_what_can_be_no_id_is_exit_code_1(run):
+    result = run("front", "..")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("'..' is no id")
+
+
 def test_a_setting_that_cannot_be_is_exit_code_2(run):
     result = run("serve", "--port", "99999")
 
