@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
 from pareconv.models.sessions import session_runner
 from pareconv.models.timing import Runner
@@ -75,9 +76,24 @@ def _torch_runner(network: nn.Module, value: Value) -> Runner:
 
 def onnx_model(network: nn.Module, value: Value) -> bytes:
     """The network in eval mode as an ONNX model that takes inputs of the shapes of `value`."""
-    network, file = copy.deepcopy(network).cpu().eval(), io.BytesIO()
+    network, value = copy.deepcopy(network).cpu().eval(), _on_cpu(value)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of every Python branch, and of its own age
-        # The newer exporter takes fifty times as long, for a graph that runs alike.
-        torch.onnx.export(network, (_on_cpu(value),), file, dynamo=False, verbose=False)  # type: ignore[arg-type]  # the older one takes a buffer
+        warnings.simplefilter("ignore")  # torch's exporters warn of branches and of their own age
+        try:
+            return _by_older_exporter(network, value)
+        except OnnxExporterError:  # as of a pool to a size that does not divide its input's
+            return _by_newer_exporter(network, value)
+
+
+def _by_older_exporter(network: nn.Module, value: Value) -> bytes:
+    """A fiftieth of the newer one's time, for a graph that runs alike."""
+    file = io.BytesIO()
+    torch.onnx.export(network, (value,), file, dynamo=False, verbose=False)  # type: ignore[arg-type]  # it takes a buffer
     return file.getvalue()
+
+
+def _by_newer_exporter(network: nn.Module, value: Value) -> bytes:
+    program = torch.onnx.export(network, (value,), dynamo=True, verbose=False)
+    assert program is not None  # only the older one returns nothing
+    model: bytes = program.model_proto.SerializeToString()
+    return model

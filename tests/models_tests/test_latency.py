@@ -137,12 +137,25 @@ def test_a_smaller_network_takes_less(resnet):
     assert small.ms < large.ms
 
 
-def test_the_runtime_computes_what_the_network_does(resnet):
-    images = torch.randn(2, 3, 16, 16)
-    run = runner("onnxruntime", resnet, images, 1)
+def resized_pool(size):
+    """Of 8x8 activations to a size, as VGG's 7x7 whatever the image."""
+    torch.manual_seed(0)
+    layers = (torch.nn.Conv2d(3, 4, 3, stride=2, padding=1), torch.nn.AdaptiveAvgPool2d(size),
+              torch.nn.Flatten(), torch.nn.Linear(4 * size * size, 10))  # fmt: skip
+    return canonical(torch.nn.Sequential(*layers)).eval()
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [network, lambda: resized_pool(4), lambda: resized_pool(3), lambda: resized_pool(16)],
+    ids=["resnet", "pool to a divisor", "pool to no divisor", "pool to more"],
+)
+def test_the_runtime_computes_what_the_network_does(measured):
+    measured, images = measured(), torch.randn(2, 3, 16, 16)
+    run = runner("onnxruntime", measured, images, 1)
     (logits,) = run()
     with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(logits), resnet(images), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(torch.from_numpy(logits), measured(images), rtol=1e-4, atol=1e-4)
 
 
 def test_torch_has_the_threads_it_is_given():
