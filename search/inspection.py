@@ -17,6 +17,7 @@ from pareconv.models.cost_table import Cost, Counted, Quantity
 from pareconv.models.plan import KEEP, Option, Plan
 from pareconv.models.space import Scope, Space, find_space, planned_space
 from pareconv.models.teachers.architecture import Architecture
+from pareconv.search.assumptions import Assumption, assumptions
 from pareconv.search.budget import limit_of, milliseconds_of
 from pareconv.search.contents import Contents, contents
 from pareconv.search.data.imbalance import long_tail
@@ -45,10 +46,12 @@ _FIELDS: dict[Quantity, str] = {
 @dataclass(frozen=True)
 class Inspection:
     """A teacher on its data: the spec as the teacher's weights want it, the canonical network with
-    the weights that there are, what it needs before it can teach, the space, the limits.
+    the weights that there are, what it needs before it can teach, the space, the limits, and what
+    the spec as it came left to be assumed.
     """
 
     spec: JobSpec
+    assumed: list[Assumption]
     network: fx.GraphModule
     preparation: Preparation
     data: Contents
@@ -94,6 +97,7 @@ class Inspection:
                 name: {"least": table.least(name), "greatest": table.greatest(name)}
                 for name in table.teacher.measured
             },
+            "assumptions": [each.model_dump() for each in self.assumed],
         }
 
     def _options(self, block: str) -> list[dict[str, Any]]:
@@ -107,6 +111,7 @@ class Inspection:
 
 def inspect(spec: JobSpec, references: References) -> Inspection:
     """Raises InvalidSpec on the first field that cannot work."""
+    assumed = assumptions(spec)
     known = teacher_architecture(spec, references)
     spec = as_its_weights_want(spec, known)
     _check_names(spec)
@@ -130,7 +135,7 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     if known.classes is not None:
         _check_fits(network, known, data)
     space = _space(spec, network, data)
-    found = Inspection(spec, network, preparation, data, space, {})
+    found = Inspection(spec, assumed, network, preparation, data, space, {})
     if known_latencies := Known.of(spec, references, device_of(spec)):
         space = timed_if_known(space, network, found.shape, known_latencies)
     return found.with_space(spec, space)

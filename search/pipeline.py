@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pareconv.search.assumptions import assumptions
 from pareconv.search.finalists import Finalists
 from pareconv.search.preparing import prepare
 from pareconv.search.run import Profiled, Run
@@ -50,6 +51,13 @@ def _profile(run: Run) -> Profiled:
     if profile is not None and resolved is not None and "data" in profile:
         return Profiled(JobSpec.model_validate(resolved), profile)
     run.advance(Stage.PROFILE, 0)
+    for assumed in assumptions(JobSpec.model_validate(run.job.spec)):
+        run.report(
+            "assumed",
+            f"{assumed.field}: {assumed.message}",
+            level=assumed.level,
+            data={"field": assumed.field},
+        )
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "progress":

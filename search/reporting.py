@@ -52,6 +52,7 @@ def _facts(run: Run, profiled: Profiled, candidate: Candidate, result: Json) -> 
     return ReportFacts.model_validate(
         {
             "job": run.job.id,
+            "name": run.job.name or run.job.id,
             "trial": candidate.number,
             "written_at": datetime.now(UTC),
             "spec": spec.to_json(),

@@ -396,7 +396,11 @@ class JobSpec(Section):
     defaults.
     """
 
-    name: str | None = Field(None, max_length=200, description="a label for people")
+    name: str | None = Field(
+        None,
+        max_length=200,
+        description="a label for people; null: what is compressed, on what, to which budget",
+    )
     teacher: Teacher
     dataset: Dataset
     plan: dict[str, str] | None = Field(

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, fx
 
-from pareconv.models.errors import ModelError
+from pareconv.models.errors import ModelError, WeightsError
 from pareconv.models.graph import canonical
 from pareconv.models.teachers.architecture import Architecture
 from pareconv.models.teachers.architectures import architecture
-from pareconv.models.teachers.model_file import of_file
+from pareconv.models.teachers.model_file import holds_network, of_file
 from pareconv.models.teachers.weights import load_weights, pretrained, read_weights
 from pareconv.search.errors import InvalidSpec
 from pareconv.search.references import References
@@ -87,4 +87,10 @@ def _weights(spec: JobSpec, references: References) -> dict[str, Tensor] | None:
     with blaming("teacher.weights"):
         if reference == "default":
             return pretrained(spec.teacher.architecture)
-        return read_weights(references.weights(reference))
+        path = references.weights(reference)
+        if path.is_file() and holds_network(path):
+            raise WeightsError(
+                f"{reference} is a whole network, which brings its weights along; name it as "
+                "teacher.architecture (--teacher), and leave teacher.weights out"
+            )
+        return read_weights(path)

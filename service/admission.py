@@ -2,10 +2,16 @@
 
 import hashlib
 import json
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+from fastapi import Depends
 
 from pareconv.search.spec import JobSpec
+from pareconv.service.dependencies import InjectedIntake, InjectedStores, InjectedTasks
 from pareconv.service.errors import IdempotencyKeyReused
-from pareconv.service.intake import Intake, Received
+from pareconv.service.intake import Intake
+from pareconv.service.label import label
 from pareconv.service.stores import Stores
 from pareconv.service.submission import Submission
 from pareconv.service.tasks import Tasks
@@ -29,21 +35,33 @@ class Admission:
 
         Raises what validation, intake and inspection refuse, and IdempotencyKeyReused.
         """
-        # Files may be huge: what is wrong with the spec itself is said before they are stored.
-        submission.spec(dict.fromkeys(submission.files, "pending"))
-        received: list[Received] = []
-        try:
-            for kind, sent in submission.files.items():
-                received.append(self._intake.take(kind, sent))
-            spec = submission.spec(_ids(received))
+        with ExitStack() as undoing:
+            spec = self._spec(submission, undoing)
             if (first := self._first(spec, idempotency_key)) is not None:
                 return first
             self._tasks.inspect(spec, self._stores.access)
-            return self._create(spec, idempotency_key, priority)
-        except BaseException:
-            for each in received:
-                self._intake.discard(each)
-            raise
+            job = self._create(spec, idempotency_key, priority)
+            undoing.pop_all()
+            return job
+
+    def inspect(self, submission: Submission) -> dict[str, Any]:
+        """What a job would find. Files that came along are kept no longer than that.
+
+        Raises what validation, intake and inspection refuse.
+        """
+        with ExitStack() as undoing:
+            return self._tasks.inspect(self._spec(submission, undoing), self._stores.access)
+
+    def _spec(self, submission: Submission, undoing: ExitStack) -> JobSpec:
+        """With its files stored, until `undoing` is closed."""
+        # Files may be huge: what is wrong with the spec itself is said before they are stored.
+        submission.spec(dict.fromkeys(submission.files, "pending"))
+        ids: dict[Kind, str] = {}
+        for kind, sent in submission.files.items():
+            received = self._intake.take(kind, sent)
+            undoing.callback(self._intake.discard, received)
+            ids[kind] = received.upload.id
+        return submission.spec(ids)
 
     def _first(self, spec: JobSpec, idempotency_key: str | None) -> Job | None:
         """A repeated request is answered even where it would be refused by now."""
@@ -58,7 +76,7 @@ class Admission:
         try:
             job, is_new = self._stores.jobs.create(
                 spec.to_json(),
-                name=spec.name,
+                name=spec.name or label(spec, self._stores),
                 idempotency_key=idempotency_key,
                 request_hash=_hash(spec) if idempotency_key else None,
                 priority=priority,
@@ -70,9 +88,14 @@ class Admission:
         return job
 
 
-def _ids(received: list[Received]) -> dict[Kind, str]:
-    return {each.kind: each.upload.id for each in received}
-
-
 def _hash(spec: JobSpec) -> str:
     return hashlib.sha256(json.dumps(spec.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+async def _admission(
+    stores: InjectedStores, tasks: InjectedTasks, intake: InjectedIntake
+) -> Admission:
+    return Admission(stores, tasks, intake)
+
+
+InjectedAdmission = Annotated[Admission, Depends(_admission)]

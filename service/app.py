@@ -39,7 +39,7 @@ from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
 from pareconv.service.web import routes as web
 
-_UPLOAD_PATHS = frozenset({"/jobs", "/teachers", "/datasets"}) | web.UPLOAD_PATHS
+_UPLOAD_PATHS = frozenset({"/jobs", "/inspect", "/teachers", "/datasets"}) | web.UPLOAD_PATHS
 _ROUTERS = (
     jobs.router,
     front.router,

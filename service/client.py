@@ -1,6 +1,7 @@
 """One server, and what it keeps by kind: jobs, teachers, data sets, libraries, latency tables."""
 
 import os
+from pathlib import Path
 from typing import Self
 
 from pareconv.service.remote.connection import Connection, parsed
@@ -8,7 +9,8 @@ from pareconv.service.remote.errors import ClientError
 from pareconv.service.remote.jobs import Jobs
 from pareconv.service.remote.latencies import Latencies
 from pareconv.service.remote.libraries import Libraries
-from pareconv.service.remote.spec import Spec, json_of
+from pareconv.service.remote.spec import Spec
+from pareconv.service.remote.submission import body
 from pareconv.service.remote.uploads import Uploads
 from pareconv.service.views.catalog import ArchitectureView, MethodView, OperatorView
 from pareconv.service.views.inspection import InspectionView
@@ -65,9 +67,14 @@ class Client:
             return False
         return True
 
-    def inspect(self, spec: Spec) -> InspectionView:
-        """Blocks, options and reachable budgets, without a job."""
-        answer = self._connection.post("/inspect", json=json_of(spec), patiently=True)
+    def inspect(
+        self, spec: Spec, *, model: str | Path | None = None, data: str | Path | None = None
+    ) -> InspectionView:
+        """Blocks, options and reachable budgets, without a job; `model` and `data` are files to
+        send along, which the server does not keep.
+        """
+        with body(spec, model, data) as sent:
+            answer = self._connection.post("/inspect", **sent, patiently=True)
         return parsed(InspectionView, answer)
 
     def architectures(self, search: str | None = None) -> list[ArchitectureView]:

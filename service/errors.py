@@ -108,6 +108,10 @@ class Unguarded(ServiceError):
     """The server would listen to other machines without asking anybody for a token."""
 
 
+class CannotListen(ServiceError):
+    """The server's address or port is not to be had."""
+
+
 class Row(NamedTuple):
     """The HTTP side of an error class."""
 

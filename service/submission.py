@@ -22,13 +22,44 @@ _PLACES: dict[Kind, tuple[str, str]] = {
     "teacher": ("teacher", "weights"),
     "dataset": ("dataset", "source"),
 }
+SPEC_EXAMPLE: dict[str, Any] = {
+    "name": "digits at half the FLOPs",
+    "teacher": {"architecture": "cifar_resnet8"},
+    "dataset": {"source": "digits"},
+    "budget": {"flops": "50%"},
+}
+_SPEC = {"$ref": "#/components/schemas/JobSpec"}
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": _SPEC, "example": SPEC_EXAMPLE},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["spec"],
+                "properties": {
+                    "spec": _SPEC,
+                    "model": _FILE
+                    | {
+                        "description": "weights, which become `teacher.weights`; or, where the "
+                        "spec has no `teacher.architecture`, the network as ONNX, which becomes it"
+                    },
+                    "data": _FILE
+                    | {"description": "zip or tar of images, or .npz; becomes `dataset.source`"},
+                },
+            },
+            "encoding": {"spec": {"contentType": "application/json"}},
+        },
+    },
+}
 # A NUL character, in JSON that has been written anew: no database text may hold one.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The body of `POST /jobs`. `body` is any JSON value, not validated yet."""
+    """The body of `POST /jobs` or `/inspect`. `body` is any JSON value, not validated yet."""
 
     body: Any
     files: Mapping[Kind, SentFile] = field(default_factory=dict)

@@ -15,6 +15,7 @@ TORCH_FREE = {
     "pareconv.models.errors",
     "pareconv.models.plan",
     "pareconv.search.accuracy_drop",
+    "pareconv.search.assumptions",
     "pareconv.search.data.torchvision_table",
     "pareconv.search.errors",
     "pareconv.search.executors.child",

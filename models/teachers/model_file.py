@@ -26,7 +26,7 @@ def of_file(name: str, path: Path, *, trusted: bool = False) -> Architecture:
     where the file is neither, or cannot be converted, ProgramError where it is not trusted, and
     TraceError where its scores do not come from a layer.
     """
-    model = _read(path, trusted=trusted)
+    model = _read(name, path, trusted=trusted)
     network, ends = convert(model)
 
     def build(num_classes: int) -> nn.Module:
@@ -46,12 +46,17 @@ def of_file(name: str, path: Path, *, trusted: bool = False) -> Architecture:
     )
 
 
-def _read(path: Path, *, trusted: bool) -> ModelProto:
+def holds_network(path: Path) -> bool:
+    """Whether the file is one for `of_file`, and not of weights alone."""
+    return is_onnx(path) or is_program(path)
+
+
+def _read(name: str, path: Path, *, trusted: bool) -> ModelProto:
     if is_onnx(path):
         return read_onnx(path)
     if not is_program(path):
         raise OnnxError(
-            f"{path.name!r} is no ONNX file; give weights as teacher.weights, and the name of "
+            f"{name} is no ONNX file; give weights as teacher.weights, and the name of "
             "their network as teacher.architecture"
         )
     require_trust(path, trusted=trusted)

@@ -117,6 +117,7 @@ class ReportFacts(Facts):
     """
 
     job: str
+    name: str
     trial: int
     written_at: datetime
     spec: JobSpec

@@ -13,6 +13,9 @@ from pareconv.service.remote.errors import ClientError, ProblemError, ServerUnre
 from pareconv.storage.errors import StorageError
 
 _STATUSES_OF_BAD_INPUT = frozenset({400, 413, 415, 422})
+_NOT_FOUND = 404
+# What the server says where an id is none of its own, and what tells those that are.
+_LISTS = {"no job ": "pareconv jobs", "no library ": "pareconv libraries"}
 
 
 class ExitCode(IntEnum):
@@ -75,7 +78,12 @@ def _exit(code: ExitCode, *lines: str) -> typer.Exit:
 def _lines(problem: ProblemError) -> list[str]:
     if problem.errors:
         return [f"{error['field']}: {error['message']}" for error in problem.errors]
-    return [str(problem)]
+    return [str(problem) + (_remedy(problem.detail) if problem.status == _NOT_FOUND else "")]
+
+
+def _remedy(detail: str) -> str:
+    lists = (each for what, each in _LISTS.items() if detail.startswith(what))
+    return next((f"; `{each}` lists them" for each in lists), "")
 
 
 def _settings(error: ValidationError) -> list[str]:

@@ -25,6 +25,9 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
     if full:
         parts += [Text(line) for point in front.points for line in _block_by_block(point)]
     parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
+    if any(point.artifacts for point in front.points):
+        parts.append(Text(f"`pareconv download {front.job}` saves them."))
+    parts.append(Text(f"Page: {server}/ui/jobs/{front.job}", style="dim"))
     parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
     return Group(*parts)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from pareconv.service.figures import count, percent
 from pareconv.service.views.inspection import InspectedOption, InspectionView
 
+_STYLES = {"info": "dim", "warning": "yellow"}
 _PREPARATION = {
     "none": "",
     "fine-tuning": "; it gets a new head for these classes and is trained further first",
@@ -20,7 +21,8 @@ _PREPARATION = {
 def inspection_view(inspection: InspectionView) -> RenderableType:
     lines = [Text(line) for line in _reach(inspection)]
     left_out = [Text(line, style="dim") for line in _left_out(inspection)]
-    return Group(Text(_teacher(inspection)), _blocks(inspection), *left_out, *lines)
+    assumed = [Text(str(each), style=_STYLES[each.level]) for each in inspection.assumptions]
+    return Group(Text(_teacher(inspection)), _blocks(inspection), *left_out, *lines, *assumed)
 
 
 def _teacher(inspection: InspectionView) -> str:

@@ -13,9 +13,9 @@ from pareconv.service.cli.connection import (
     connect,
     write_json,
 )
-from pareconv.service.cli.spec_options import names
 from pareconv.service.figures import age, percent, size_of
 from pareconv.service.remote.job import Job
+from pareconv.service.typed_values import names
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Jobs to list.")]
 Status = Annotated[str | None, typer.Option("--status", help="Only jobs of this status.")]
@@ -105,7 +105,7 @@ def front(
 ) -> None:
     """Show a job's Pareto front so far.
 
-    Example: pareconv front 01J9ZK --full
+    Example: pareconv front 0sgnepxstxyd494rbccfs0gw53 --full
     """
     with connect(server) as client:
         found = client.jobs.get(job).front(objectives=objectives)
@@ -130,7 +130,7 @@ def download(
 ) -> None:
     """Save the files of finalists.
 
-    Example: pareconv download 01J9ZK --trial 7 --format onnx
+    Example: pareconv download 0sgnepxstxyd494rbccfs0gw53 --trial 7 --format onnx
     """
     with connect(server) as client:
         paths = client.jobs.get(job).download(to, trial=trial, format=format)
@@ -144,7 +144,7 @@ def download(
 def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
     """Stop a job; what it found so far is kept.
 
-    Example: pareconv cancel 01J9ZK
+    Example: pareconv cancel 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
         _tell(client.jobs.get(job).cancel(), as_json=as_json)
@@ -153,7 +153,7 @@ def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
 def pause(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
     """Stop a job for now; `resume` goes on with it.
 
-    Example: pareconv pause 01J9ZK
+    Example: pareconv pause 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
         _tell(client.jobs.get(job).pause(), as_json=as_json)
@@ -164,7 +164,7 @@ def priority(
 ) -> None:
     """Change the priority of a job that waits; below 0 after `--`.
 
-    Example: pareconv priority 01J9ZK 5
+    Example: pareconv priority 0sgnepxstxyd494rbccfs0gw53 5
     """
     with connect(server) as client:
         _tell(client.jobs.get(job).prioritize(priority), as_json=as_json)
@@ -173,7 +173,7 @@ def priority(
 def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
     """Go on with a paused, failed or cancelled job.
 
-    Example: pareconv resume 01J9ZK
+    Example: pareconv resume 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
         _tell(client.jobs.get(job).resume(), as_json=as_json)
@@ -189,7 +189,7 @@ def extend(
 ) -> None:
     """Let a job that has succeeded search on.
 
-    Example: pareconv extend 01J9ZK --trials 40
+    Example: pareconv extend 0sgnepxstxyd494rbccfs0gw53 --trials 40
     """
     with connect(server) as client:
         _tell(client.jobs.get(job).extend(trials, time_limit_s=time_limit), as_json=as_json)
@@ -206,7 +206,7 @@ def finish(
 ) -> None:
     """Have one more trial trained longer, tested and exported.
 
-    Example: pareconv finish 01J9ZK 7 --formats onnx
+    Example: pareconv finish 0sgnepxstxyd494rbccfs0gw53 7 --formats onnx
     """
     with connect(server) as client:
         named = None if formats is None else names(formats)

@@ -58,7 +58,7 @@ def front(
 ) -> None:
     """Show the front that a library predicts at any budget.
 
-    Example: pareconv libraries front 01J9ZK --flops 40%
+    Example: pareconv libraries front 0sgnepxstxyd494rbccfs0gw53 --flops 40%
     """
     with connect(server) as client:
         found = client.libraries.front(library, flops=flops, params=params)

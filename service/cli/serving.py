@@ -51,7 +51,7 @@ def serve(
     Options override the PARECONV_... variables of the environment.
     """
     from pareconv.service import server
-    from pareconv.service.errors import Unguarded
+    from pareconv.service.errors import CannotListen, Unguarded
     from pareconv.service.settings import ServiceSettings
     from pareconv.storage import logs
 
@@ -59,15 +59,16 @@ def serve(
     settings = ServiceSettings(
         **{name: value for name, value in given.items() if value is not None}
     )
+
+    def on_listening(address: str) -> None:
+        logs.set_up(settings.log_format, settings.log_level)
+        typer.echo(f"Pareconv at {address}, its calls at {address}/docs, home {settings.home}")
+        typer.echo("Ctrl-C stops it; unfinished jobs go on at the next start.")
+
     try:
-        server.require_guard(settings)
-    except Unguarded as error:
+        server.serve(settings, on_listening)
+    except (CannotListen, Unguarded) as error:
         raise BadInput(str(error)) from error
-    logs.set_up(settings.log_format, settings.log_level)
-    address = f"http://{settings.host}:{settings.port}"
-    typer.echo(f"Pareconv at {address}, its calls at {address}/docs, home {settings.home}")
-    typer.echo("Ctrl-C stops it; unfinished jobs go on at the next start.")
-    server.serve(settings)
 
 
 def worker(

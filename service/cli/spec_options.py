@@ -11,6 +11,13 @@ from typing import Annotated, Any
 from typer import Option
 
 from pareconv.service.cli.failures import BadInput
+from pareconv.service.typed_values import (
+    names,
+    names_or_auto,
+    number_or_text,
+    object_or_text,
+    whole_or_text,
+)
 
 Json = dict[str, Any]
 
@@ -211,57 +218,26 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _number_or_text(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def _object_or_text(text: str) -> dict[str, Any] | str:
-    """What begins as a JSON object is one; of a broken one the server says what it should be."""
-    try:
-        found = json.loads(text) if text.lstrip().startswith("{") else text
-    except ValueError:
-        return text
-    return found if isinstance(found, dict) else text
-
-
-def names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _milliseconds(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _names_or_auto(text: str) -> list[str] | str:
-    return text if text == "auto" else names(text)
-
-
 _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("name", "name", _same),
     ("teacher", "teacher.architecture", _same),
     ("weights", "teacher.weights", _same),
     ("num_classes", "teacher.num_classes", _same),
-    ("normalize", "teacher.normalize", _object_or_text),
+    ("normalize", "teacher.normalize", object_or_text),
     ("train_epochs", "teacher.training.epochs", _same),
     ("data", "dataset.source", _same),
-    ("image_size", "dataset.image_size", _number_or_text),
+    ("image_size", "dataset.image_size", whole_or_text),
     ("augment", "dataset.augment", _same),
-    ("budget_flops", "budget.flops", _number_or_text),
-    ("budget_params", "budget.params", _number_or_text),
-    ("budget_latency", "budget.latency.ms", _milliseconds),
+    ("budget_flops", "budget.flops", whole_or_text),
+    ("budget_params", "budget.params", whole_or_text),
+    ("budget_latency", "budget.latency.ms", number_or_text),
     ("latency_runtime", "budget.latency.runtime", _same),
     ("latency_batch", "budget.latency.batch", _same),
     ("latency_threads", "budget.latency.threads", _same),
     ("latency_table", "budget.latency.table", _same),
     ("accuracy_drop", "budget.accuracy_drop", _same),
     ("trials", "search.trials", _same),
-    ("operators", "search.operators", _names_or_auto),
+    ("operators", "search.operators", names_or_auto),
     ("granularity", "search.granularity", _same),
     ("trial_time_limit", "search.trial_time_limit_s", _same),
     ("time_limit", "time_limit_s", _same),

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pareconv.search.assumptions import assumptions
+from pareconv.search.spec import JobSpec
 from pareconv.service.cli.connection import (
     SAME_AS_GLOBAL,
     AsJson,
@@ -47,6 +49,8 @@ def submit(
             typer.echo(f"Job {job.id}")
         else:
             typer.echo(f"Job {job.id} is {job.status}; `pareconv watch {job.id}` follows it")
+            for each in assumptions(JobSpec.model_validate(job.spec)):
+                typer.echo(str(each), err=True)
         if watch:
             follow(job, server=client.url, as_json=as_json)
 

@@ -77,7 +77,7 @@ def list_tokens(*, as_json: AsJson = False) -> None:
 def revoke(token: TokenId) -> None:
     """Let nobody in with a token any more, at once; what it made stays.
 
-    Example: pareconv token revoke 01J9ZK
+    Example: pareconv token revoke 0sgnepxstxyd494rbccfs0gw53
     """
     with _tokens() as tokens:
         tokens.revoke(token)

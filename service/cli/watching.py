@@ -1,7 +1,9 @@
 """Watching a job: live in a terminal, line by line elsewhere, across lost connections."""
 
 import sys
+import time
 from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +17,7 @@ from pareconv.service.cli.connection import (
     write_json_line,
 )
 from pareconv.service.cli.failures import ExitCode
+from pareconv.service.figures import duration
 from pareconv.service.remote.errors import ClientError, JobEnded, is_passing
 from pareconv.service.remote.front import Front
 from pareconv.service.remote.job import Job
@@ -25,12 +28,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _SHOWN_EVENTS = 6
+_QUIET_SECONDS = 20.0
 
 
 def watch(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
     """Follow a job until it ends; Ctrl-C leaves it running.
 
-    Example: pareconv watch 01J9ZK
+    Example: pareconv watch 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
         follow(client.jobs.get(job), server=client.url, as_json=as_json)
@@ -64,12 +68,19 @@ def _write_events(job: Job) -> Job:
 
 
 def _lines(job: Job) -> Job:
-    last = job
+    """Its events, and how far it is where nothing happens for a while."""
+    last, told = job, time.monotonic()
     was_connected = True
     for moment in job.moments():
         last = moment.job
         for event in moment.events:
             typer.echo(event_line(event))
+        now = time.monotonic()
+        if moment.events:
+            told = now
+        elif moment.is_connected and last.stage and now - told >= _QUIET_SECONDS:
+            typer.echo(f"{datetime.now():%H:%M:%S} {how_far(last)}")
+            told = now
         if was_connected and not moment.is_connected:
             typer.echo("connection lost, trying again", err=True)
         was_connected = moment.is_connected
@@ -107,6 +118,11 @@ def _front_of(job: Job) -> Front | None:
 def event_line(event: EventView) -> str:
     mark = "" if event.level == "info" else f"{event.level}: "
     return f"{event.created_at.astimezone():%H:%M:%S} {mark}{event.message}"
+
+
+def how_far(job: Job) -> str:
+    eta = "" if job.eta_s is None else f", about {duration(job.eta_s)} left"
+    return f"{job.stage}: {job.progress:.0%} of the job is done{eta}"
 
 
 def _conclude(job: Job, *, server: str, as_json: bool) -> None:

@@ -1,15 +1,14 @@
 """The jobs of a server: create, get, list."""
 
-import json
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from pareconv.service.remote.connection import Connection, parsed
 from pareconv.service.remote.job import Job
-from pareconv.service.remote.spec import Spec, json_of
+from pareconv.service.remote.spec import Spec
+from pareconv.service.remote.submission import body
 from pareconv.service.views.page import Page
 from pareconv.storage.job_states import JobStatus
 
@@ -36,16 +35,8 @@ class Jobs:
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         address = f"/jobs?priority={priority}" if priority else "/jobs"
-        asked = json_of(spec)
-        if model is None and data is None:
-            return self._job(self._connection.post_once(address, json=asked, headers=headers))
-        parts: dict[str, Any] = {"spec": (None, json.dumps(asked), "application/json")}
-        with ExitStack() as opened:
-            for name, file in (("model", model), ("data", data)):
-                if file is not None:
-                    path = Path(file)
-                    parts[name] = (path.name, opened.enter_context(path.open("rb")))
-            return self._job(self._connection.post_once(address, files=parts, headers=headers))
+        with body(spec, model, data) as sent:
+            return self._job(self._connection.post_once(address, **sent, headers=headers))
 
     def get(self, id: str) -> Job:
         return Job.fetch(self._connection, id)

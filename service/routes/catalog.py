@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Query
 
-from pareconv.search.spec import JobSpec
-from pareconv.service.dependencies import InjectedStores, InjectedTasks, require_json
+from pareconv.service.admission import InjectedAdmission
+from pareconv.service.dependencies import InjectedTasks
 from pareconv.service.problems import documented
-from pareconv.service.routes.jobs import SPEC_EXAMPLE
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.submission import BODY, InjectedSubmission
 from pareconv.service.views.catalog import ArchitectureView, MethodView, OperatorView
 from pareconv.service.views.inspection import InspectionView
 from pareconv.service.views.page import Page
@@ -17,7 +17,6 @@ from pareconv.storage.scopes import Scope
 router = APIRouter(tags=["catalog"], route_class=ScopedRoute)
 
 Search = Annotated[str, Query(max_length=200, description="a part of the name or the family")]
-InspectedSpec = Annotated[JobSpec, Body(examples=[SPEC_EXAMPLE])]
 
 
 @router.get("/architectures", summary="List the teachers by name", responses=documented(503, 504))
@@ -49,11 +48,14 @@ def list_methods(tasks: InjectedTasks) -> Page[MethodView]:
 @router.post(
     "/inspect",
     summary="Inspect a spec without a job",
-    dependencies=[Depends(require_json)],
+    openapi_extra={"requestBody": BODY},
     response_model=InspectionView,
-    responses=documented(400, 408, 413, 415, 503, 504),
+    responses=documented(400, 408, 409, 413, 415, 503, 504, 507),
 )
 @needs(Scope.SUBMIT)
-def inspect(spec: InspectedSpec, tasks: InjectedTasks, stores: InjectedStores) -> dict[str, Any]:
-    """Blocks, the options of each, what was left out and why, and which costs can be reached."""
-    return tasks.inspect(spec, stores.access)
+def inspect(submission: InjectedSubmission, admission: InjectedAdmission) -> dict[str, Any]:
+    """Blocks, the options of each, what was left out and why, and which costs can be reached.
+
+    Send the spec as to `POST /jobs`; files that come along are not kept.
+    """
+    return admission.inspect(submission)

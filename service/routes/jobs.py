@@ -1,15 +1,13 @@
 """Routes of jobs: submit, look, prioritize, pause, cancel, resume, extend, delete."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
 
-from pareconv.service.admission import Admission
+from pareconv.service.admission import InjectedAdmission
 from pareconv.service.dependencies import (
     Cursor,
-    InjectedIntake,
     InjectedStores,
-    InjectedTasks,
     Limit,
     require_json,
 )
@@ -17,7 +15,7 @@ from pareconv.service.job_view import job_view
 from pareconv.service.more import extend
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
-from pareconv.service.submission import InjectedSubmission
+from pareconv.service.submission import BODY, InjectedSubmission
 from pareconv.service.views.job import JobView
 from pareconv.service.views.page import Page
 from pareconv.service.views.request import MAX_PRIORITY, ExtensionRequest, PriorityRequest
@@ -26,37 +24,6 @@ from pareconv.storage.scopes import Scope
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=ScopedRoute)
 
-SPEC_EXAMPLE: dict[str, Any] = {
-    "name": "digits at half the FLOPs",
-    "teacher": {"architecture": "cifar_resnet8"},
-    "dataset": {"source": "digits"},
-    "budget": {"flops": "50%"},
-}
-_SPEC = {"$ref": "#/components/schemas/JobSpec"}
-_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
-_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": _SPEC, "example": SPEC_EXAMPLE},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["spec"],
-                "properties": {
-                    "spec": _SPEC,
-                    "model": _FILE
-                    | {
-                        "description": "weights, which become `teacher.weights`; or, where the "
-                        "spec has no `teacher.architecture`, the network as ONNX, which becomes it"
-                    },
-                    "data": _FILE
-                    | {"description": "zip or tar of images, or .npz; becomes `dataset.source`"},
-                },
-            },
-            "encoding": {"spec": {"contentType": "application/json"}},
-        },
-    },
-}
 AskedExtension = Annotated[ExtensionRequest, Body(examples=[{"trials": 40}])]
 Priority = Annotated[
     int,
@@ -77,23 +44,17 @@ IdempotencyKey = Annotated[
 ]
 
 
-async def _admission(
-    stores: InjectedStores, tasks: InjectedTasks, intake: InjectedIntake
-) -> Admission:
-    return Admission(stores, tasks, intake)
-
-
 @router.post(
     "",
     status_code=201,
     summary="Submit a job",
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"requestBody": BODY},
     responses=documented(400, 408, 409, 413, 415, 503, 504, 507),
 )
 @needs(Scope.SUBMIT)
 def create_job(
     submission: InjectedSubmission,
-    admission: Annotated[Admission, Depends(_admission)],
+    admission: InjectedAdmission,
     stores: InjectedStores,
     response: Response,
     idempotency_key: IdempotencyKey = None,

@@ -17,8 +17,8 @@ from pareconv.service.dependencies import (
     require_json,
 )
 from pareconv.service.problems import documented
-from pareconv.service.routes.jobs import SPEC_EXAMPLE
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.submission import SPEC_EXAMPLE
 from pareconv.service.views.latency import (
     NEW_TABLE_EXAMPLE,
     LatencyTableView,

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pareconv.search.assumptions import Assumption
 from pareconv.search.spec import Preparation
 
 
@@ -109,6 +110,7 @@ _EXAMPLE: dict[str, Any] = {
         "flops": {"least": 1900000, "greatest": 12500000},
         "params": {"least": 11000, "greatest": 78042},
     },
+    "assumptions": [],
 }
 
 
@@ -125,3 +127,4 @@ class InspectionView(BaseModel):
     left_out: list[LeftOut]
     budget: InspectedBudget
     reachable: Reachable
+    assumptions: list[Assumption] = []

@@ -1,17 +1,28 @@
 """The submit form: between its flat fields, named by their dotted path, and a job spec. Pure."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal
 
+from pareconv.service.typed_values import names_or_auto, number_or_text, object_or_text
+
 Json = dict[str, Any]
 Values = dict[str, Any]
-Kind = Literal["text", "number", "words", "choices"]
+Kind = Literal["text", "number", "words", "choices", "statistics"]
 
+_READ: dict[Kind, Callable[[Any], Any]] = {
+    "text": str,
+    "number": number_or_text,
+    "words": names_or_auto,
+    "choices": list,
+    "statistics": object_or_text,
+}
 FIELDS: dict[str, Kind] = {
     "name": "text",
     "teacher.architecture": "text",
     "teacher.weights": "text",
+    "teacher.normalize": "statistics",
     "teacher.training.epochs": "number",
     "dataset.source": "text",
     "dataset.image_size": "number",
@@ -64,10 +75,8 @@ def values_of_spec(spec: Mapping[str, Any], teacher: Mapping[str, Any] | None = 
     values: Values = dict.fromkeys((*FIELDS, "from"), "") | DEFAULTS
     for path, kind in FIELDS.items():
         found = _at(spec, path)
-        if found is not None and kind == "choices":
-            values[path] = list(found)
-        elif found is not None:
-            values[path] = ", ".join(found) if isinstance(found, list) else str(found)
+        if found is not None:
+            values[path] = list(found) if kind == "choices" else _text(found)
     budget = spec.get("budget")
     if budget is not None:
         values["use"] = [name for name in LIMITS if budget.get(name) is not None]
@@ -100,32 +109,22 @@ def spec_of(values: Values, base: Mapping[str, Any] | None = None) -> Json:
 def _limit(name: str, values: Values) -> Any:
     given = values[f"budget.{name}"]
     if name == "accuracy_drop":
-        return _number(given)
+        return number_or_text(given)
     share = f"{given}%"
     if name != "latency":
         return share
     return {"ms": share, "runtime": values["budget.latency.runtime"] or "onnxruntime"}
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
 def _parsed(given: Any, kind: Kind) -> Any:
     """None where nothing was given."""
-    if not given:
-        return None
-    if kind == "number":
-        return _number(given)
-    if kind == "words" and given != "auto":
-        return [word.strip() for word in given.split(",") if word.strip()]
-    return given
-
-
-def _number(given: str) -> int | float | str:
-    """A number where it is one; what is none is refused by the spec, in words."""
-    for read in (int, float):
-        try:
-            return read(given)
-        except ValueError:
-            continue
-    return given
+    return _READ[kind](given) if given else None
 
 
 def _at(spec: Mapping[str, Any], path: str) -> Any:

@@ -63,7 +63,8 @@ def submit(
     """The job again with that budget; what its library holds is used."""
     job = stores.jobs.get(job_id)
     spec = deepcopy(job.spec) | {"plan": None}
-    spec["name"] = f"{job.name or spec['teacher']['architecture']}, at {flops}%"[:200]
+    if spec.get("name"):
+        spec["name"] = f"{spec['name']}, at {flops}%"[:200]
     spec["budget"] = (spec.get("budget") or {}) | {"flops": f"{flops}%"}
     made = Admission(stores, tasks, intake).admit(Submission(spec))
     return RedirectResponse(f"/ui/jobs/{made.id}", status_code=303)

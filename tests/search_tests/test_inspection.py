@@ -361,7 +361,14 @@ def test_published_weights_say_how_images_are_fed(references, monkeypatch):
 def test_weights_are_no_network(refusal, tmp_path):
     torch.save(architecture("cifar_resnet8").build(10).state_dict(), tmp_path / "weights.pt")
     teacher = {"architecture": f"file:{tmp_path}/weights.pt"}
-    assert "'weights.pt' is no ONNX file" in refusal("teacher.architecture", teacher=teacher)
+    assert "weights.pt is no ONNX file" in refusal("teacher.architecture", teacher=teacher)
+
+
+def test_a_network_is_no_weights(refusal, network):
+    path = network("cifar_resnet8")
+    message = refusal("teacher.weights", teacher={"weights": path})
+    assert message.startswith(f"{path} is a whole network")
+    assert "teacher.architecture" in message
 
 
 def test_an_accuracy_drop_limits_no_cost(references):

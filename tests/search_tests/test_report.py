@@ -33,6 +33,7 @@ def trial(number, flops, accuracy, **changes):
 
 FACTS = {
     "job": "1m3q",
+    "name": "pets",
     "trial": 2,
     "written_at": datetime(2026, 11, 20, 19, 12, tzinfo=UTC),
     "spec": JobSpec.model_validate(SPEC).to_json(),
@@ -288,7 +289,7 @@ def test_it_asks_the_network_for_nothing(page):
     "changes",
     [
         {"classes": [HOSTILE, f"</th>{HOSTILE}", "eel"]},
-        {"spec": JobSpec.model_validate(SPEC | {"name": HOSTILE[:200]}).to_json()},
+        {"name": HOSTILE[:200]},
         {"refused": [{"format": "onnx-int8", "reason": HOSTILE}]},
         {"blocks": [FACTS["blocks"][0] | {"name": HOSTILE, "option": HOSTILE}]},
         {"device": HOSTILE},

@@ -56,4 +56,4 @@ def test_multipart_does_not_lift_the_limit_elsewhere(client_of, assert_problem):
     client = client_of(max_body_bytes=2000)
     headers = {"content-type": "multipart/form-data; boundary=x"}
 
-    assert_problem(client.post("/inspect", content=b"x" * 5000, headers=headers), 413)
+    assert_problem(client.post("/latencies/bundles", content=b"x" * 5000, headers=headers), 413)

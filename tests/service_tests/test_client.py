@@ -177,6 +177,15 @@ def test_files_go_along_with_a_submission(pareconv, spec, runner, tmp_path):
     assert runner.tasks() == ["check_teacher", "check_dataset", "inspect"]
 
 
+def test_files_go_along_with_an_inspection(pareconv, spec, runner, tmp_path):
+    model = tmp_path / "net.pt"
+    model.write_bytes(b"weights")
+
+    assert pareconv.inspect(spec, model=model).image_size == 32
+    assert runner.tasks() == ["check_teacher", "inspect"]
+    assert runner.calls[-1][1]["spec"]["teacher"]["weights"].startswith("teacher:")
+
+
 def test_the_same_key_gives_the_same_job(pareconv, spec):
     first = pareconv.jobs.create(spec, idempotency_key="mine")
     second = pareconv.jobs.create(spec, idempotency_key="mine")

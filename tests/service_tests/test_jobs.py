@@ -53,6 +53,29 @@ def test_a_submitted_job_is_queued_with_every_default_written_out(client, spec):
     assert client.get(response.headers["location"]).json() == job
 
 
+def test_a_job_without_a_name_is_called_by_what_it_is(client, spec):
+    del spec["name"]
+    assert submit(client, spec)["name"] == "cifar_resnet8 on digits, 50% FLOPs"
+    uploaded = {
+        kind: client.post(f"/{kind}s", files={"file": (name, name.encode())}).json()["reference"]
+        for kind, name in (("teacher", "network.onnx"), ("dataset", "images.zip"))
+    }
+    own = {
+        "teacher": {"architecture": uploaded["teacher"]},
+        "dataset": {"source": uploaded["dataset"]},
+        "budget": {"params": 20_000, "latency": {"ms": 2.5}, "accuracy_drop": 1},
+    }
+    assert submit(client, spec | own)["name"] == (
+        "network.onnx on images.zip, 20.0k parameters, 2.5 ms, at most 1 points lost"
+    )
+    named = {
+        "teacher": {"architecture": "file:/models/net.onnx"},
+        "budget": None,
+        "plan": {"layer1.0": "svd(ratio=0.5)"},
+    }
+    assert submit(client, spec | named)["name"] == "net.onnx on digits, one plan"
+
+
 def test_every_link_of_a_job_leads_somewhere(client, spec):
     links = submit(client, spec)["links"]
 

@@ -18,7 +18,7 @@ from pareconv.storage.tokens import Scope
 
 SERVE = (
     "from pareconv.service.server import serve;"
-    "from pareconv.service.settings import ServiceSettings; serve(ServiceSettings())"
+    "from pareconv.service.settings import ServiceSettings; serve(ServiceSettings(), print)"
 )
 HEAVY = "'torch', 'torchvision', 'optuna', 'optuna_dashboard'"
 
@@ -85,7 +85,7 @@ def test_it_answers_and_ends_cleanly(served, ending):
 
     process.send_signal(ending)
     output, _ = process.communicate(timeout=20)
-    assert (process.returncode, output) == (0, "")
+    assert (process.returncode, output) == (0, f"{url}\n")
 
 
 def test_its_child_loads_torch_before_anybody_asks(served):
@@ -128,7 +128,9 @@ def test_a_port_that_is_taken_is_an_error(tmp_path):
         output, _ = process.communicate(timeout=60)
 
     assert process.returncode != 0
-    assert "address already in use" in output
+    assert "Address already in use; is another one running there already?" in output
+    assert "http" not in output, "announced is what can be asked"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
@@ -142,7 +144,7 @@ def test_others_are_served_once_there_is_a_token(settings, host):
     with pytest.raises(Unguarded, match=r"PARECONV_HOST"):
         require_guard(settings)
     with pytest.raises(Unguarded):
-        serve(settings)
+        serve(settings, print)
     stores = Stores.open(settings)
     stores.tokens.create(Scope.ADMIN)
     stores.database.close()

@@ -32,6 +32,26 @@ def test_model_and_data_become_uploads_that_the_spec_names(client, spec, stores,
     assert runner.calls[-1][1]["spec"] == job["spec"]
 
 
+def test_files_to_inspect_are_not_kept(client, spec, stores, runner):
+    del spec["dataset"]
+
+    response = client.post("/inspect", **parts(spec, model=b"weights", data=b"images"))
+
+    assert response.status_code == 200, response.text
+    assert response.json() == runner.answers["inspect"]
+    assert runner.tasks() == ["check_teacher", "check_dataset", "inspect"]
+    assert files_of(stores) == []
+    assert client.get("/teachers").json()["items"] == []
+
+
+def test_a_file_to_inspect_that_was_there_before_stays(client, spec, stores):
+    client.post("/teachers", files={"file": ("m.pt", b"weights")})
+
+    assert client.post("/inspect", **parts(spec, model=b"weights")).status_code == 200
+    assert len(client.get("/teachers").json()["items"]) == 1
+    assert len(files_of(stores)) == 1
+
+
 def test_the_spec_may_come_as_a_file(client, spec):
     sent = {
         "spec": ("spec.json", json.dumps(spec), "application/json"),

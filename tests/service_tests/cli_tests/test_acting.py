@@ -9,6 +9,12 @@ def test_cancel_and_resume_tell_the_new_status(run, job):
     assert json.loads(run("resume", job, "--json").stdout)["status"] == "queued"
 
 
+def test_an_unknown_job_is_told_where_known_ones_are(run):
+    result = run("cancel", "0sg")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no job '0sg'; `pareconv jobs` lists them" in result.stderr
+
+
 def test_pause_and_resume_tell_the_new_status(run, job):
     assert run("pause", job).stdout == f"Job {job} is paused\n"
     assert run("resume", job).stdout == f"Job {job} is queued\n"

@@ -182,3 +182,15 @@ def test_an_inspection_shows_blocks_reasons_and_reach(run):
     assert "layer1.0 1 1 svd(ratio=0.5) 40.0%" in text
     assert "Left out: conv1: 3 input channels" in text
     assert "FLOPs within reach: 200 to 1.00k; the budget is 500" in text
+    assert "Warning: teacher.normalize: taken from the images." in text
+
+
+def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    asked = ("submit", "--teacher", "x", "--weights", tmp_path / "net.pt", "--data", "digits")
+
+    result = run(*asked, "--budget-flops", "50%")
+
+    assert result.exit_code == 0
+    assert "Warning: teacher.normalize: the weights do not say" in result.stderr
+    assert run(*asked, "--budget-flops", "50%", "--normalize", "cifar10").stderr == ""

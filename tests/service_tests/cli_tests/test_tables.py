@@ -110,6 +110,9 @@ def test_the_front_fits_80_columns_and_says_what_was_reached(shown):
     assert "Finalist 7: test accuracy 96.6%, the teacher's 97.5%, at 49% of its FLOPs" in words
     assert "onnx 160kB /jobs/x/students/7/onnx onnx-int8" in words
     assert "onnx-int8 82.6kB /jobs/x/students/7/onnx-int8 (test accuracy 95.4%)" in words
+    job = FRONT["job"]
+    assert f"`pareconv download {job}` saves them." in words
+    assert f"Page: http://localhost:8000/ui/jobs/{job} " in words
     assert "http://localhost:8000/dashboard" in words
 
 
@@ -169,6 +172,8 @@ def test_the_front_of_a_job_that_has_none_yet(run, job):
 
     assert result.exit_code == 0
     assert "No student inside the budget yet" in result.stdout
+    assert f"/ui/jobs/{job}" in result.stdout
+    assert "download" not in result.stdout
 
 
 def test_the_front_as_json_is_what_the_server_says(run, client, finished):

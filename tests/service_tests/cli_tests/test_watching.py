@@ -2,8 +2,9 @@
 
 import json
 
+from pareconv.service.cli import watching
 from pareconv.service.cli.job_view import job_view
-from pareconv.service.remote.job import Job
+from pareconv.service.remote.job import Job, Moment
 from pareconv.service.views.job import JobView
 from pareconv.storage.jobs import JobStatus, Stage
 
@@ -79,3 +80,20 @@ def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
     expected = ("running, search", "42%", "about 1:36 left", "trials 3/8", "best 95.0% at 6.00M")
     for each in (*expected, "19:00:00 trial 1 is done", "connection lost"):
         assert each in text
+
+
+def test_lines_tell_how_far_the_job_is_where_nothing_happens(run, job, stores, monkeypatch):
+    stores.jobs.claim("w", 60)
+    stores.jobs.update(job, owner="w", stage=Stage.LIBRARY, progress=0.17)
+    monkeypatch.setattr(watching, "_QUIET_SECONDS", 0.0)
+    once = Job.moments
+
+    def cancelled_after_two(self):
+        moments = once(self)
+        yield next(moments)
+        yield next(moments)
+        yield Moment(self.cancel(), [])
+
+    monkeypatch.setattr(Job, "moments", cancelled_after_two)
+
+    assert "library: 17% of the job is done, about " in run("watch", job).stdout

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -189,11 +190,23 @@ def test_a_form_begins_with_a_job_and_keeps_what_it_does_not_show(client, spec):
     assert (again["search"]["exclude"], again["search"]["trials"]) == (["layer1*"], 9)
 
 
+def test_own_statistics_may_be_typed_in(client):
+    own = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    made = client.post("/ui/submit", data=FORM | {"teacher.normalize": json.dumps(own)})
+    spec = client.get(made.headers["location"].removeprefix("/ui")).json()["spec"]
+    assert spec["teacher"]["normalize"] == own
+
+    broken = client.post("/ui/submit", data=FORM | {"teacher.normalize": "{0.5}"})
+    assert broken.status_code == 422
+    assert 'id="e-teacher.normalize"' in broken.text
+
+
 def test_what_can_be_reached_is_told(client):
     text = client.post("/ui/inspect", data=FORM).text
     assert "1 blocks may be rebuilt" in text
     assert 'min="20"' in text
     assert "reachable: 200 to 1.00k" in text
+    assert "teacher.normalize: taken from the images." in text
     refused = client.post(
         "/ui/inspect", data=FORM | {"dataset.source": "nowhere", "seed": "-1"}
     ).text

@@ -60,7 +60,11 @@ def test_a_form_and_a_spec_are_one():
     spec = JobSpec.model_validate(
         {
             "name": "x",
-            "teacher": {"architecture": "cifar_resnet8", "training": {"epochs": 3}},
+            "teacher": {
+                "architecture": "cifar_resnet8",
+                "normalize": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+                "training": {"epochs": 3},
+            },
             "dataset": {"source": "digits", "image_size": 16},
             "budget": {"flops": "40%", "params": 20_000, "accuracy_drop": 1.5}
             | {"latency": {"ms": "60%", "runtime": "torch"}},
