@@ -14,15 +14,9 @@ _LONGEST = 200
 
 def label(spec: JobSpec, stores: Stores) -> str:
     """Such as `network.onnx on images.zip, 50% FLOPs`; uploads by the names of their files."""
-    named = {
-        kind: _called(reference, kind, stores)
-        for kind, reference in (
-            ("teacher", spec.teacher.architecture),
-            ("dataset", spec.dataset.source),
-        )
-    }
-    subject = f"{named['teacher']} on {named['dataset']}"
-    return ", ".join((subject, *_limits(spec)))[:_LONGEST]
+    teacher = _called(spec.teacher.architecture, "teacher", stores)
+    dataset = _called(spec.dataset.source, "dataset", stores)
+    return ", ".join((f"{teacher} on {dataset}", *_limits(spec)))[:_LONGEST]
 
 
 def _called(reference: str, kind: Kind, stores: Stores) -> str:
