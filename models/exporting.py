@@ -93,6 +93,7 @@ def _write_onnx(
         _program(network, images),
         input_names=["images"],
         output_names=["logits"],
+        dynamic_shapes=({0: "batch"},),  # the program's own, named
         dynamo=True,
         verbose=False,
     )

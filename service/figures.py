@@ -18,6 +18,11 @@ def count(number: float) -> str:
     return f"{number:g}"
 
 
+def counted(number: float, noun: str) -> str:
+    """`1 trial`, `8 trials`."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
 def size_of(size_bytes: float) -> str:
     return f"{count(size_bytes)}B" if size_bytes >= 1000 else f"{size_bytes:g} B"
 

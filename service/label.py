@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from pareconv.search.spec import JobSpec
-from pareconv.service.figures import count
+from pareconv.service.figures import count, counted
 from pareconv.service.stores import Stores
 from pareconv.storage.errors import NotFound
 from pareconv.storage.uploads import Kind
@@ -42,4 +42,4 @@ def _limits(spec: JobSpec) -> Iterator[str]:
         ms = spec.latency.ms
         yield f"{ms} of the latency" if isinstance(ms, str) else f"{ms:g} ms"
     if spec.accuracy_drop is not None:
-        yield f"at most {spec.accuracy_drop:g} points lost"
+        yield f"at most {counted(spec.accuracy_drop, 'point')} lost"

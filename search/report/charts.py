@@ -61,6 +61,7 @@ class Chart:
     def __init__(self, x: Axis, y: Axis, description: str) -> None:
         self._x, self._y, self._description = x, y, description
         self._marks: list[Markup] = []
+        self._words: list[Markup] = []  # below the marks, which they must not hide
 
     def line(self, points: Sequence[Point], kind: str) -> None:
         drawn = " ".join(f"{self._across(x)},{self._up(y)}" for x, y in _thinned(points))
@@ -88,7 +89,7 @@ class Chart:
         """Words beside a mark, on the side where there is room."""
         x, y = self._across(at[0]), self._up(at[1])
         anchor, shift = ("start", 8) if x < _WIDTH / 2 else ("end", -8)
-        self._marks.append(
+        self._words.append(
             Markup('<text class="word" x="{}" y="{}" text-anchor="{}">{}</text>').format(
                 x + shift, max(y - lift, _TOP + 10), anchor, text
             )
@@ -100,7 +101,7 @@ class Chart:
             _HEIGHT,
             self._description,
             self._grid(),
-            Markup("").join(self._marks),
+            Markup("").join([*self._words, *self._marks]),
             self._titles(),
         )
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pareconv.service.cli.cost_cells import cost, limits_of
-from pareconv.service.figures import count, percent, plan_in_short, size_of
+from pareconv.service.figures import count, counted, percent, plan_in_short, size_of
 from pareconv.service.views.front import ParetoView, Point
 
 
@@ -39,8 +39,8 @@ def _heading(front: ParetoView) -> Text:
     if (points := front.budget.accuracy_drop) is not None:
         limits.append(f"an accuracy drop of {points:g}")
     budget = f", budget {' and '.join(limits)}" if limits else ""
-    trials = front.trials_completed
-    return Text(f"Job {front.job}: {front.status}, {trials} trials{budget}")
+    trials = counted(front.trials_completed, "trial")
+    return Text(f"Job {front.job}: {front.status}, {trials}{budget}")
 
 
 def _table(front: ParetoView) -> Table:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import typer
+
 from pareconv.search.data.torchvision_table import TORCHVISION_SETS
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.client import Client
@@ -50,7 +52,10 @@ def send(client: Client, spec: Json, post: Callable[[Json], Answer]) -> Answer:
 def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
     for field, (option, reference) in _REFERENCES.items():
         given = _get(spec, field)
-        if not isinstance(given, str) or reference.fullmatch(given):
+        if not isinstance(given, str):
+            continue
+        if reference.fullmatch(given):
+            _warn_of_namesake(option, given)
             continue
         if match := _TORCHVISION.fullmatch(given):
             _put(spec, field, f"{match[1]}:{_absolute(match[2])}")
@@ -63,6 +68,11 @@ def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
             )
         _put(spec, field, f"file:{path}")
         yield field, path
+
+
+def _warn_of_namesake(option: str, given: str) -> None:
+    if Path(given).exists():
+        typer.echo(f"{option} {given} is not what is called so here; that is ./{given}", err=True)
 
 
 def _uploaded(client: Client, field: str, path: Path) -> str:

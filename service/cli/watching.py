@@ -21,7 +21,6 @@ from pareconv.service.figures import duration
 from pareconv.service.remote.errors import ClientError, JobEnded, is_passing
 from pareconv.service.remote.front import Front
 from pareconv.service.remote.job import Job
-from pareconv.service.views.event import EventView
 from pareconv.storage.job_states import JobStatus
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def _lines(job: Job) -> Job:
     for moment in job.moments():
         last = moment.job
         for event in moment.events:
-            typer.echo(event_line(event))
+            typer.echo(str(event))
         now = time.monotonic()
         if moment.events:
             told = now
@@ -98,7 +97,7 @@ def _live(job: Job, console: "Console") -> Job:
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         for moment in job.moments():
             last = moment.job
-            recent.extend(map(event_line, moment.events))
+            recent.extend(map(str, moment.events))
             if moment.events:
                 front = _front_of(last) or front
             live.update(job_view(last, recent, front=front, is_connected=moment.is_connected))
@@ -113,11 +112,6 @@ def _front_of(job: Job) -> Front | None:
         if not is_passing(error):
             raise
         return None
-
-
-def event_line(event: EventView) -> str:
-    mark = "" if event.level == "info" else f"{event.level}: "
-    return f"{event.created_at.astimezone():%H:%M:%S} {mark}{event.message}"
 
 
 def how_far(job: Job) -> str:

@@ -2,7 +2,7 @@
 
 from plotly.graph_objects import Figure, Scatter
 
-from pareconv.service.figures import percent, plan_in_short
+from pareconv.service.figures import counted, percent, plan_in_short
 from pareconv.service.views.front import ParetoView, Point
 from pareconv.service.views.teacher import TeacherView
 
@@ -27,7 +27,7 @@ def front_figure(front: ParetoView) -> Figure:
         figure.add_vline(x=limit, line_dash="dash", annotation_text="budget")
     figure.update_xaxes(title=_TITLES[cost], rangemode="tozero")
     figure.update_yaxes(title="accuracy on validation", tickformat=".1%")
-    figure.update_layout(title=f"Job {front.job}: {front.trials_completed} trials")
+    figure.update_layout(title=f"Job {front.job}: {counted(front.trials_completed, 'trial')}")
     return figure
 
 

@@ -114,5 +114,5 @@ def _artifact(stores: Stores, job_id: str, trial: int, format: str) -> Artifact:
     if formats:
         raise NoSuchStudent(f"trial {trial} has no file {format!r}; it has {', '.join(formats)}")
     trials = sorted({each.number for each in existing})
-    there_are = f"trials with files: {', '.join(map(str, trials))}" if trials else "none has any"
-    raise NoSuchStudent(f"trial {trial} of job {job_id} has no files; {there_are} (yet)")
+    there_are = f"those that have are {', '.join(map(str, trials))}" if trials else "none has"
+    raise NoSuchStudent(f"trial {trial} of job {job_id} has no files yet; {there_are}")

@@ -37,6 +37,11 @@ class EventView(BaseModel):
     def of(cls, event: "Event") -> Self:
         return cls.model_validate(event)
 
+    def __str__(self) -> str:
+        """A line for people, in the time of where it is read."""
+        mark = "" if self.level == "info" else f"{self.level}: "
+        return f"{self.created_at.astimezone():%H:%M:%S} {mark}{self.message}"
+
 
 class EventPage(BaseModel):
     """Some events, oldest first."""

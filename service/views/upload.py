@@ -35,8 +35,9 @@ class UploadView(BaseModel):
     bytes: int
     sha256: str
     summary: dict[str, Any] = Field(
+        repr=False,
         description="what the check found in it; of images "
-        "the size, the counts, the statistics and, but for a list, thumbnails as JPEG in base64"
+        "the size, the counts, the statistics and, but for a list, thumbnails as JPEG in base64",
     )
     created_at: datetime
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pareconv.service.figures import age, count, duration, percent, plan_in_short, size_of
+from pareconv.service.figures import age, count, counted, duration, percent, plan_in_short, size_of
 
 COSTS = {"flops": "FLOPs", "params": "parameters", "latency": "ms"}
 
@@ -28,6 +28,7 @@ def operator_of(option: str) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "age": age,
     "amount": amount,
+    "counted": counted,
     "duration": duration,
     "operator": operator_of,
     "percent": percent,

@@ -150,6 +150,8 @@ def test_the_onnx_is_one_valid_file_of_standard_operators(exported: dict[str, Ex
     model = onnx.load(path, load_external_data=False)
     assert {node.domain for node in model.graph.node} == {""}
     assert all(not tensor.external_data for tensor in model.graph.initializer)
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
 def test_anyone_counts_our_flops_and_gets_our_outputs(

@@ -66,7 +66,7 @@ def test_a_job_without_a_name_is_called_by_what_it_is(client, spec):
         "budget": {"params": 20_000, "latency": {"ms": 2.5}, "accuracy_drop": 1},
     }
     assert submit(client, spec | own)["name"] == (
-        "network.onnx on images.zip, 20.0k parameters, 2.5 ms, at most 1 points lost"
+        "network.onnx on images.zip, 20.0k parameters, 2.5 ms, at most 1 point lost"
     )
     named = {
         "teacher": {"architecture": "file:/models/net.onnx"},

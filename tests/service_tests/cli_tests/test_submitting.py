@@ -194,3 +194,15 @@ def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
     assert result.exit_code == 0
     assert "Warning: teacher.normalize: the weights do not say" in result.stderr
     assert run(*asked, "--budget-flops", "50%", "--normalize", "cifar10").stderr == ""
+
+
+def test_a_folder_called_digits_is_not_taken_for_the_digits(run, tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    result = run(
+        *("submit", "--teacher", "cifar_resnet8", "--data", "digits", "--budget-flops", "50%")
+    )
+
+    assert result.exit_code == 0
+    assert "--data digits is not what is called so here; that is ./digits" in result.stderr

@@ -203,7 +203,7 @@ def test_own_statistics_may_be_typed_in(client):
 
 def test_what_can_be_reached_is_told(client):
     text = client.post("/ui/inspect", data=FORM).text
-    assert "1 blocks may be rebuilt" in text
+    assert "1 block may be rebuilt, in 1 way" in text
     assert 'min="20"' in text
     assert "reachable: 200 to 1.00k" in text
     assert "teacher.normalize: taken from the images." in text
