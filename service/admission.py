@@ -11,8 +11,8 @@ from pareconv.search.spec import JobSpec
 from pareconv.service.dependencies import InjectedIntake, InjectedStores, InjectedTasks
 from pareconv.service.errors import IdempotencyKeyReused
 from pareconv.service.intake import Intake
-from pareconv.service.label import label
 from pareconv.service.stores import Stores
+from pareconv.service.subject import label
 from pareconv.service.submission import Submission
 from pareconv.service.tasks import Tasks
 from pareconv.storage.errors import Conflict

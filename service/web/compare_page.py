@@ -8,6 +8,7 @@ from pareconv.service.dependencies import InjectedStores
 from pareconv.service.job_view import cost_of, job_view
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
+from pareconv.service.subject import teacher_and_data
 from pareconv.service.views.teacher import TeacherView
 from pareconv.service.web.job_pages import drawn_plan
 from pareconv.service.web.page import page
@@ -52,6 +53,7 @@ def _column(item: str, stores: Stores) -> Json:
     candidate = None if number is None else stores.candidates.get(job_id, number)
     return {
         "job": view,
+        "subject": teacher_and_data(job.spec, stores),
         "candidate": candidate,
         "teacher": view.teacher,
         "ratios": _ratios(candidate, view.teacher),

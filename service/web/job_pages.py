@@ -12,6 +12,7 @@ from pareconv.service.front_view import front_tag, front_view, students_view
 from pareconv.service.job_view import cost_of, job_view
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
+from pareconv.service.subject import teacher_and_data
 from pareconv.service.views.trial import TrialView
 from pareconv.service.web.front_chart import front_chart
 from pareconv.service.web.library_map import Shown, library_map
@@ -44,6 +45,7 @@ def job_values(job: Job, stores: Stores, visitor: Visitor, tab: str) -> Json:
         "visitor": visitor,
         "tab": tab,
         "job": job_view(job, stores),
+        "subject": teacher_and_data(job.spec, stores),
         "cost": cost_of(job),
         "study": study_of(stores.database, job.id),
         "is_live": job.status not in TERMINAL,

@@ -8,6 +8,7 @@ from pareconv.service.dependencies import Cursor, InjectedStores
 from pareconv.service.job_view import cost_of, job_view
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
+from pareconv.service.subject import teacher_and_data
 from pareconv.service.web import small_front
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute
@@ -34,7 +35,12 @@ def show_jobs(
     values = {
         "visitor": visitor,
         "jobs": [
-            {"view": job_view(job, stores), "front": _small_front(job, stores)} for job in jobs
+            {
+                "view": job_view(job, stores),
+                "subject": teacher_and_data(job.spec, stores),
+                "front": _small_front(job, stores),
+            }
+            for job in jobs
         ],
         "owners": _owners(stores, visitor),
         "statuses": list(JobStatus),

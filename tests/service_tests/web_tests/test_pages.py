@@ -190,6 +190,17 @@ def test_a_form_begins_with_a_job_and_keeps_what_it_does_not_show(client, spec):
     assert (again["search"]["exclude"], again["search"]["trials"]) == (["layer1*"], 9)
 
 
+def test_uploads_go_by_their_names(client, spec):
+    upload = client.post("/teachers", files={"file": ("network.onnx", b"a network")}).json()
+    job = client.post(
+        "/jobs", json=spec | {"teacher": {"architecture": upload["reference"]}}
+    ).json()
+    for address in ("/", f"/ui/jobs/{job['id']}", f"/ui/compare?item={job['id']}"):
+        text = client.get(address).text
+        assert "network.onnx" in text
+        assert upload["id"] not in text
+
+
 def test_own_statistics_may_be_typed_in(client):
     own = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
     made = client.post("/ui/submit", data=FORM | {"teacher.normalize": json.dumps(own)})

@@ -1,7 +1,8 @@
-"""The label of a job that was given none: what is compressed, on what, to which budget."""
+"""What a job is about, for people: uploads go by the names of their files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from pareconv.search.spec import JobSpec
 from pareconv.service.figures import count, counted
@@ -12,11 +13,16 @@ from pareconv.storage.uploads import Kind
 _LONGEST = 200
 
 
+def teacher_and_data(spec: Mapping[str, Any], stores: Stores) -> tuple[str, str]:
+    """Such as `network.onnx` and `images.zip`, of a spec as JSON."""
+    teacher, source = spec["teacher"]["architecture"], spec["dataset"]["source"]
+    return _called(teacher, "teacher", stores), _called(source, "dataset", stores)
+
+
 def label(spec: JobSpec, stores: Stores) -> str:
-    """Such as `network.onnx on images.zip, 50% FLOPs`; uploads by the names of their files."""
-    teacher = _called(spec.teacher.architecture, "teacher", stores)
-    dataset = _called(spec.dataset.source, "dataset", stores)
-    return ", ".join((f"{teacher} on {dataset}", *_limits(spec)))[:_LONGEST]
+    """Of a job that was given none: `network.onnx on images.zip, 50% FLOPs`."""
+    subject = " on ".join(teacher_and_data(spec.to_json(), stores))
+    return ", ".join((subject, *_limits(spec)))[:_LONGEST]
 
 
 def _called(reference: str, kind: Kind, stores: Stores) -> str:
@@ -27,7 +33,7 @@ def _called(reference: str, kind: Kind, stores: Stores) -> str:
         return reference
     try:
         return stores.uploads[kind].get(rest).filename
-    except NotFound:  # deleted since it was looked at
+    except NotFound:  # deleted since
         return reference
 
 
