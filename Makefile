@@ -10,10 +10,11 @@ PACKAGES := models search service storage
 
 setup: $(STAMP)
 
+# Setuptools warns of every editable install, whatever is in it.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .
 	touch $(STAMP)
 
 demo: setup
