@@ -37,6 +37,7 @@ from pareconv.storage.job_states import (
 from pareconv.storage.locking import find_and_lock, lock_job
 from pareconv.storage.naming import named_by_job
 from pareconv.storage.pages import newest_first
+from pareconv.storage.studies import forget_study
 from pareconv.storage.tables import CandidateRow, EventRow, JobRow, TokenRow
 from pareconv.storage.values import Value
 
@@ -335,8 +336,8 @@ class JobStore:
             return True
 
     def delete(self, id: str) -> set[str]:
-        """Forget a job with its events, candidates and artifact rows, unless a worker has it; the
-        files that these named, which are not touched.
+        """Forget a job with its events, candidates, artifact rows and study, unless a worker has
+        it; the files that these named, which are not touched.
         """
         with self._database.session() as session:
             row = self._locked(session, id)
@@ -346,6 +347,7 @@ class JobStore:
                     f"job {id} is {row.status}; cancel it and wait until it is cancelled"
                 )
             files = named_by_job(session, id)
+            forget_study(session, id)
             session.delete(row)
             return files
 
