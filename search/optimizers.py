@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pareconv.search.muon import Muon
 from pareconv.search.spec import Optimizer
 
 _MOMENTUM = 0.9
@@ -24,49 +25,24 @@ class Decay:
         return self.others.get(parameter, self.usual)
 
 
-def conv_muon(weights: Sequence[nn.Parameter], *, lr: float, decay: Decay) -> torch.optim.Muon:
-    """Muon for the weights of convolutions [O, I, h, w], each taken as a matrix [O, h * w * I].
-
-    A step is the nearest orthogonal matrix to the momentum: all directions of a layer learn equally
-    fast, and all layers, however different their gradients are (Jordan et al. 2024,
-    kellerjordan.github.io/posts/muon). `lr` is the share of its length by which a filter of average
-    length is moved in a step; filters of zeros are moved as if their length were 1.
-
-    Weights are changed in their own memory; RuntimeError for one that is not channels last.
+def conv_muon(weights: Sequence[nn.Parameter], *, lr: float, decay: Decay) -> Muon:
+    """Muon for the weights of convolutions. `lr` is the share of its length by which a filter of
+    average length is moved in a step; filters of zeros are moved as if their length were 1.
     """
-    matrices = [_shared_matrix(weight) for weight in weights]
-
-    def hand_over(*_: object) -> None:
-        for weight, matrix in zip(weights, matrices, strict=True):
-            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
-
     groups = [
         {
-            "params": [matrix],
-            # Orthogonal rows have length 1 where there are no more of them than columns; torch
-            # stretches them to that where there are.
-            "lr": lr * (_row_length(matrix.detach()) or 1.0),
+            "params": [weight],
+            "lr": lr * (_filter_length(weight.detach()) or 1.0),
             "weight_decay": decay.of(weight),
         }
-        for weight, matrix in zip(weights, matrices, strict=True)
+        for weight in weights
     ]
-    muon = torch.optim.Muon(groups, momentum=_MOMENTUM)
-    muon.register_step_pre_hook(hand_over)
-    return muon
+    return Muon(groups, momentum=_MOMENTUM)
 
 
-def _shared_matrix(weight: nn.Parameter) -> nn.Parameter:
-    """The weight as a matrix in the same memory."""
-    return nn.Parameter(weight.detach().permute(0, 2, 3, 1).view(len(weight), -1))
-
-
-def _row_length(matrix: Tensor) -> float:
-    """The root of the mean square of the rows' lengths."""
-    return float(matrix.square().sum(1).mean().sqrt())
-
-
-def _as_matrix(gradient: Tensor) -> Tensor:
-    return gradient.permute(0, 2, 3, 1).flatten(1)
+def _filter_length(weight: Tensor) -> float:
+    """The root of the mean square of the filters' lengths."""
+    return float(weight.square().flatten(1).sum(1).mean().sqrt())
 
 
 def _muon(network: nn.Module, lr: float, decay: Decay) -> list[torch.optim.Optimizer]:
@@ -96,9 +72,7 @@ def _nesterov(parameters: Sequence[nn.Parameter], lr: float, decay: Decay) -> to
 
 
 class Builder(Protocol):
-    """Makes what trains the parameters of a network between them. It is laid out channels last, and
-    stays so.
-    """
+    """Makes what trains the parameters of a network between them."""
 
     def __call__(
         self, network: nn.Module, lr: float, decay: Decay

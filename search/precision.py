@@ -17,7 +17,7 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 def fast(device: torch.device | str) -> AbstractContextManager[None]:
     """bfloat16 autocast where `device` gains by it."""
     kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=_has_bfloat16(kind))
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_bfloat16(kind))
 
 
 def channels_last(network: NetworkT) -> NetworkT:
@@ -25,7 +25,8 @@ def channels_last(network: NetworkT) -> NetworkT:
     return network.to(memory_format=torch.channels_last)
 
 
-def _has_bfloat16(kind: str) -> bool:
+def has_bfloat16(kind: str) -> bool:
+    """Whether that kind of device has instructions for it."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
