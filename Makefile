@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PACKAGES := models search service storage
 
 .PHONY: setup demo serve test test-slow check docs format clean
-.PHONY: bench-search bench-fidelity bench-optimality bench-what-if bench-operators bench-methods bench-long-tail bench-adder bench-latency bench-latency-budget bench-any-model bench-faults bench-openapi bench-pages bench-speed bench-resnet56 bench-load bench-scale bench-anatomy
+.PHONY: bench-search bench-fidelity bench-optimality bench-what-if bench-operators bench-methods bench-long-tail bench-adder bench-latency bench-latency-budget bench-any-model bench-faults bench-openapi bench-pages bench-speed bench-muon bench-resnet56 bench-load bench-scale bench-anatomy
 
 setup: $(STAMP)
 
@@ -47,7 +47,7 @@ docs: setup
 
 # bench-search takes some hours of two cores; all but bench-latency, bench-load, bench-pages and bench-speed go on where they were stopped.
 # Other tools are installed for them alone.
-bench-search bench-fidelity bench-optimality bench-what-if bench-operators bench-methods bench-long-tail bench-adder bench-latency bench-latency-budget bench-any-model bench-faults bench-openapi bench-pages bench-speed bench-resnet56 bench-load bench-scale bench-anatomy: setup
+bench-search bench-fidelity bench-optimality bench-what-if bench-operators bench-methods bench-long-tail bench-adder bench-latency bench-latency-budget bench-any-model bench-faults bench-openapi bench-pages bench-speed bench-muon bench-resnet56 bench-load bench-scale bench-anatomy: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.$(subst -,_,$(@:bench-%=%))
 	$(BIN)/python -m benchmarks.report

@@ -130,7 +130,7 @@ def _row(task: Task) -> Row:
     bench, _ = jobs.reopen(task.home, task.profiled)
     started = time.perf_counter()
     torch.manual_seed(derived(0, task.option, task.start))
-    plan = _everywhere(bench.teacher, Option.parse(task.option))
+    plan = everywhere(bench.teacher, Option.parse(task.option))
     student = _STARTED[task.start](bench, plan).requires_grad_(True)
     recalibrate(student, bench.recalibration)
     before = evaluate(student, bench.validation).accuracy
@@ -152,7 +152,7 @@ def _row(task: Task) -> Row:
     }
 
 
-def _everywhere(teacher: fx.GraphModule, option: Option) -> Plan:
+def everywhere(teacher: fx.GraphModule, option: Option) -> Plan:
     """In every block but the stem; FLOPs decide nothing here."""
     _, *blocks = find_blocks(teacher, "block")
     return Plan(
