@@ -1,7 +1,7 @@
 """The budget of a job: what a student may cost, absolutely or as a share of its teacher's."""
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, StrictInt, field_validator, model_validator
 
@@ -76,6 +76,13 @@ class Budget(Section):
         "so many against the teacher the one of the least cost (`search.objectives`) is wanted",
         examples=[1.0],
     )
+
+    @field_validator("flops", "params", mode="before")
+    @classmethod
+    def _no_fraction(cls, limit: Any) -> Any:
+        if isinstance(limit, float):
+            raise ValueError(f"{limit} is no limit; {_LIMIT_FORMS}")
+        return limit
 
     @field_validator("flops", "params")
     @classmethod

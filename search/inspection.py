@@ -306,7 +306,8 @@ def _require_reachable(limits: Mapping[Quantity, float], space: Space) -> None:
                 _FIELDS[name],
                 f"{figure(name, limit)} cannot be reached: the least that these options reach is "
                 f"{figure(name, least)} ({least / whole:.1%} of the teacher's "
-                f"{figure(name, whole)}); raise the budget or allow more",
+                f"{figure(name, whole)}); raise the budget"
+                + (f" (a share is written {limit:g}%)" if limit <= 100 else ""),
             )
     indifferent = {block: dict.fromkeys(options, 0.0) for block, options in _changing(space)}
     if Solver(space.table, indifferent).best(limits) is None:

@@ -47,17 +47,27 @@ PRESETS: dict[str, dict[str, Triple]] = {
 }
 
 
+_SCALE = "images are from 0 to 1: divide statistics of pixels from 0 to 255 by 255"
+
+
 class Normalize(Section):
     """Per-channel statistics of the input, for images scaled to [0, 1]."""
 
     mean: Triple = Field(description="subtracted per channel (red, green, blue)")
     std: Annotated[Triple, Field(description="divided by, per channel; each above 0")]
 
+    @field_validator("mean")
+    @classmethod
+    def _within(cls, mean: Triple) -> Triple:
+        if min(mean) < 0 or max(mean) > 1:
+            raise ValueError(f"every mean must be from 0 to 1, got {list(mean)}; {_SCALE}")
+        return mean
+
     @field_validator("std")
     @classmethod
     def _positive(cls, std: Triple) -> Triple:
-        if min(std) <= 0:
-            raise ValueError(f"every std must be above 0, got {list(std)}")
+        if min(std) <= 0 or max(std) > 1:
+            raise ValueError(f"every std must be above 0, at most 1, got {list(std)}; {_SCALE}")
         return std
 
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import Depends
 
+from pareconv.search.errors import InvalidSpec
 from pareconv.search.spec import JobSpec
 from pareconv.service.dependencies import InjectedIntake, InjectedStores, InjectedTasks
 from pareconv.service.errors import IdempotencyKeyReused
@@ -39,7 +41,7 @@ class Admission:
             spec = self._spec(submission, undoing)
             if (first := self._first(spec, idempotency_key)) is not None:
                 return first
-            self._tasks.inspect(spec, self._stores.access)
+            self._inspect(spec, submission)
             job = self._create(spec, idempotency_key, priority)
             undoing.pop_all()
             return job
@@ -50,7 +52,17 @@ class Admission:
         Raises what validation, intake and inspection refuse.
         """
         with ExitStack() as undoing:
-            return self._tasks.inspect(self._spec(submission, undoing), self._stores.access)
+            return self._inspect(self._spec(submission, undoing), submission)
+
+    def _inspect(self, spec: JobSpec, submission: Submission) -> dict[str, Any]:
+        """InvalidSpec speaks of files that came along by their names."""
+        try:
+            return self._tasks.inspect(spec, self._stores.access)
+        except InvalidSpec as error:
+            message = error.message
+            for kind, sent in submission.files.items():
+                message = sent.filename.join(re.split(rf"\b{kind}:\w+", message))
+            raise InvalidSpec(error.field, message) from error
 
     def _spec(self, submission: Submission, undoing: ExitStack) -> JobSpec:
         """With its files stored, until `undoing` is closed."""

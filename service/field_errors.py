@@ -3,8 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
+from pareconv.search.section import Section
 from pareconv.service.problems import FieldError
 
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
@@ -69,11 +71,21 @@ def _message(alike: list[Details]) -> str:
     if first["type"] == "missing":
         return "is required"
     if first["type"] == "extra_forbidden":
-        return f"is not a known field (got {shown(first['input'])}); /docs lists the known ones"
+        return f"is not a known field (got {shown(first['input'])}); {_remedy(first['loc'][-1])}"
     texts = list(dict.fromkeys(_text(error) for error in alike))
     if first["type"] == "value_error":
         return texts[0]
     return f"{_joined(texts)}, got {shown(first['input'])}"
+
+
+def _remedy(unknown: object) -> str:
+    near = get_close_matches(str(unknown), _spec_fields(Section), 1)
+    return f"did you mean {near[0]!r}?" if near else "/docs lists the known ones"
+
+
+def _spec_fields(section: type[Section]) -> set[str]:
+    below = (_spec_fields(each) for each in section.__subclasses__())
+    return set(section.model_fields).union(*below)
 
 
 def _text(error: Details) -> str:

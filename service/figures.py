@@ -54,7 +54,7 @@ def age(moment: datetime | str) -> str:
 def plan_in_short(plan: Mapping[str, str]) -> str:
     """`{"a": "svd(ratio=0.5)", "b": "svd(ratio=0.5)", "c": "shift"}` is `svd(0.5) x2, shift`."""
     options = Counter(_NAME_OF_HYPER.sub("", option) for option in plan.values())
-    shown = (f"{name} x{times}" if times > 1 else name for name, times in options.most_common())
+    shown = (f"{name} x{times}" if times > 1 else name for name, times in options.items())
     return ", ".join(shown) or "keep"
 
 

@@ -3,6 +3,10 @@
 import hashlib
 import json
 
+from pydantic import ValidationError
+
+from pareconv.search.assumptions import Assumption, assumptions
+from pareconv.search.spec import JobSpec
 from pareconv.service.job_view import answer_of, answer_view, points_of
 from pareconv.service.stores import Stores
 from pareconv.service.views.front import (
@@ -13,6 +17,7 @@ from pareconv.service.views.front import (
     ParetoView,
     Point,
 )
+from pareconv.service.views.plan import in_order
 from pareconv.service.views.teacher import TeacherView
 from pareconv.storage.artifacts import Artifact
 from pareconv.storage.candidates import Candidate, CandidateState, FrontCost
@@ -30,6 +35,7 @@ def front_view(job: Job, stores: Stores, *, cost: FrontCost) -> ParetoView:
         budget=_budget(job),
         teacher=TeacherView.from_profile(job.profile),
         answer=answer_view(job, stores.candidates.finalists(job.id)),
+        assumptions=_assumed(job),
         points=_points(job, stores, stores.candidates.front(job.id, cost=cost)),
     )
 
@@ -53,6 +59,14 @@ def front_tag(job: Job, stores: Stores, *, cost: FrontCost) -> str:
     return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
 
 
+def _assumed(job: Job) -> list[Assumption]:
+    """Of the spec as it came; none of one that an older version took, and this one would not."""
+    try:
+        return assumptions(JobSpec.model_validate(job.spec))
+    except ValidationError:
+        return []
+
+
 def _budget(job: Job) -> BudgetView:
     limits = {} if job.profile is None else job.profile["budget"]
     return BudgetView(**limits, accuracy_drop=points_of(job))
@@ -65,6 +79,7 @@ def _points(job: Job, stores: Stores, candidates: list[Candidate]) -> list[Point
     return [
         _point(
             each,
+            job,
             teacher,
             [a for a in artifacts if a.number == each.number],
             is_answer=answer is not None and answer.number == each.number,
@@ -75,6 +90,7 @@ def _points(job: Job, stores: Stores, candidates: list[Candidate]) -> list[Point
 
 def _point(
     candidate: Candidate,
+    job: Job,
     teacher: TeacherView | None,
     artifacts: list[Artifact],
     *,
@@ -95,7 +111,7 @@ def _point(
         params_ratio=teacher and teacher.params_ratio(candidate.params),
         latency_ms=candidate.latency_ms,
         latency_ratio=teacher and teacher.latency_ratio(candidate.latency_ms),
-        plan=candidate.plan,
+        plan=in_order(candidate.plan, job.profile),
         finalist=candidate.finalist,
         finish_accuracy=candidate.finish_accuracy,
         test_accuracy=candidate.test_accuracy,

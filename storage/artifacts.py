@@ -52,7 +52,7 @@ class ArtifactStore:
         with self._database.session() as session:
             job = lock_job(session, job_id)
             if session.get(CandidateRow, (job_id, number)) is None:
-                raise NotFound("candidate", f"{job_id}/{number}")
+                raise NotFound("trial", f"{job_id}/{number}")
             job.candidates_version += 1
             row = ArtifactRow(
                 job_id=job_id,

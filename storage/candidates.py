@@ -236,7 +236,7 @@ class CandidateStore:
         with self._database.session(read_only=True) as session:
             row = session.get(CandidateRow, (job_id, number))
             if row is None:
-                raise NotFound("candidate", f"{job_id}/{number}")
+                raise NotFound("trial", f"{job_id}/{number}")
             return Candidate.from_row(row)
 
     def all(self, job_id: str) -> list[Candidate]:
@@ -323,7 +323,7 @@ def _complete(session: Session, job_id: str, number: int, purpose: str) -> Candi
     job = lock_job(session, job_id)
     row = session.get(CandidateRow, (job_id, number))
     if row is None:
-        raise NotFound("candidate", f"{job_id}/{number}")
+        raise NotFound("trial", f"{job_id}/{number}")
     if row.state is not CandidateState.COMPLETE:
         raise Conflict(
             f"candidate {number} of job {job_id} is {row.state}; "

@@ -20,6 +20,7 @@ TORCH_FREE = {
     "pareconv.search.errors",
     "pareconv.search.executors.child",
     "pareconv.search.prediction",
+    "pareconv.search.section",
     "pareconv.search.solver",
     "pareconv.search.spec",
     "pareconv.search.stages",

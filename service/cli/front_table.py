@@ -25,6 +25,8 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
     if full:
         parts += [Text(line) for point in front.points for line in _block_by_block(point)]
     parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
+    warnings = (each for each in front.assumptions if each.level == "warning")
+    parts += [Text(str(each), style="yellow") for each in warnings]
     if any(point.artifacts for point in front.points):
         parts.append(Text(f"`pareconv download {front.job}` saves them."))
     parts.append(Text(f"Page: {server}/ui/jobs/{front.job}", style="dim"))
@@ -106,7 +108,7 @@ def _latency(ms: float | None, ratio: float | None) -> str:
 
 def _accuracy(point: Point) -> str:
     stderr = point.accuracy_stderr
-    return percent(point.accuracy) + ("" if stderr is None else f" ±{100 * stderr:.1f}")
+    return percent(point.accuracy) + (f" ±{100 * stderr:.1f}" if stderr else "")
 
 
 def _block_by_block(point: Point) -> Iterator[str]:
@@ -128,8 +130,9 @@ def _finalists(front: ParetoView) -> Iterator[str]:
         for each in point.latencies:
             yield (
                 f"  {each.runtime}, {each.device}, batch {each.batch}, "
-                f"{each.threads} thread(s): {each.student_ms:.2f} ms, the teacher "
-                f"{each.teacher_ms:.2f} ms"
+                f"{counted(each.threads, 'thread')}: {each.student_ms:.2f} ± "
+                f"{each.student_spread_ms:.2f} ms, the teacher {each.teacher_ms:.2f} ± "
+                f"{each.teacher_spread_ms:.2f} ms"
             )
 
 

@@ -39,14 +39,25 @@ def send(client: Client, spec: Json, post: Callable[[Json], Answer]) -> Answer:
     ProblemError of a spec that is refused for another reason. `spec` itself is changed.
     """
     paths = dict(_name_paths(spec))
+    names: dict[str, str] = {}  # reference of an upload -> name of the file
     while True:
         try:
             return post(spec)
         except ProblemError as problem:
             field = _out_of_reach(problem)
             if field is None or field not in paths:
+                _call_by_name(problem, names)
                 raise
-            _put(spec, field, _uploaded(client, field, paths.pop(field)))
+            path = paths.pop(field)
+            reference = _uploaded(client, field, path)
+            names[reference] = path.name
+            _put(spec, field, reference)
+
+
+def _call_by_name(problem: ProblemError, names: dict[str, str]) -> None:
+    for error in problem.errors:
+        for reference, name in names.items():
+            error["message"] = error["message"].replace(reference, name)
 
 
 def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
@@ -54,8 +65,9 @@ def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
         given = _get(spec, field)
         if not isinstance(given, str):
             continue
-        if reference.fullmatch(given):
-            _warn_of_namesake(option, given)
+        if reference.fullmatch(given) and not _is_file_of_weights(field, given):
+            if given == "digits":
+                _warn_of_namesake(option, given)
             continue
         if match := _TORCHVISION.fullmatch(given):
             _put(spec, field, f"{match[1]}:{_absolute(match[2])}")
@@ -70,9 +82,17 @@ def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
         yield field, path
 
 
+def _is_file_of_weights(field: str, given: str) -> bool:
+    """Where a network is wanted: a file that is there is meant, of which the server says more."""
+    return field == "teacher.architecture" and Path(given).is_file()
+
+
 def _warn_of_namesake(option: str, given: str) -> None:
     if Path(given).exists():
-        typer.echo(f"{option} {given} is not what is called so here; that is ./{given}", err=True)
+        typer.echo(
+            f"{option} {given} means the built-in data, not what is called so here: say ./{given}",
+            err=True,
+        )
 
 
 def _uploaded(client: Client, field: str, path: Path) -> str:

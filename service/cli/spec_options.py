@@ -248,6 +248,12 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("seed", "seed", _same),
     ("device", "device", _same),
 )
+# What a field of the spec is called on the command line.
+OPTION_OF = {path: f"--{option.replace('_', '-')}" for option, path, _ in _FIELDS} | {
+    "teacher": "--teacher",
+    "dataset": "--data",
+    "budget": "--budget-flops",
+}
 
 
 def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,5 +1,6 @@
 """Submitting: from the options of a command to a job, or to an inspection without one."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,15 +17,30 @@ from pareconv.service.cli.connection import (
     write_json,
     write_json_line,
 )
-from pareconv.service.cli.local_files import send
-from pareconv.service.cli.spec_options import SpecOptions, with_spec_options
+from pareconv.service.cli.local_files import Answer, Json, send
+from pareconv.service.cli.spec_options import OPTION_OF, SpecOptions, with_spec_options
 from pareconv.service.cli.watching import follow
+from pareconv.service.client import Client
+from pareconv.service.remote.errors import ProblemError
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it.")]
 Priority = Annotated[
     int, typer.Option("--priority", help="Of the jobs that wait those of the highest go first.")
 ]
+# Who only looks need not know yet.
+_ANY_BUDGET: Json = {"budget": {"flops": "100%"}}
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
+
+
+def _sent(client: Client, spec: Json, post: Callable[[Json], Answer]) -> Answer:
+    """As `send`, with fields at fault under the names of their options, too."""
+    try:
+        return send(client, spec, post)
+    except ProblemError as problem:
+        for error in problem.errors:
+            if option := OPTION_OF.get(error["field"]):
+                error["field"] = f"{option} ({error['field']})"
+        raise
 
 
 @with_spec_options
@@ -42,13 +58,14 @@ def submit(
     """
     with connect(server) as client:
         submit = partial(client.jobs.create, priority=priority)
-        job = send(client, options.to_spec(), submit)
+        job = _sent(client, options.to_spec(), submit)
         if as_json:
             (write_json_line if watch else write_json)(job)
         elif watch:
             typer.echo(f"Job {job.id}")
         else:
             typer.echo(f"Job {job.id} is {job.status}; `pareconv watch {job.id}` follows it")
+            typer.echo(f"Page: {client.url}/ui/jobs/{job.id}")
             for each in assumptions(JobSpec.model_validate(job.spec)):
                 typer.echo(str(each), err=True)
         if watch:
@@ -68,7 +85,7 @@ def bundle(
     Example: pareconv bundle --teacher cifar_resnet8 --data digits --budget-latency 60%
     """
     with connect(server) as client:
-        path = send(client, options.to_spec(), lambda spec: client.latencies.bundle(spec, output))
+        path = _sent(client, options.to_spec(), lambda spec: client.latencies.bundle(spec, output))
     if as_json:
         write_json({"path": path, "bytes": path.stat().st_size})
     else:
@@ -84,7 +101,7 @@ def inspect(
     Example: pareconv inspect --teacher cifar_resnet8 --data digits --budget-flops 50%
     """
     with connect(server) as client:
-        inspection = send(client, options.to_spec(), client.inspect)
+        inspection = _sent(client, _ANY_BUDGET | options.to_spec(), client.inspect)
     if as_json:
         write_json(inspection)
         return

@@ -82,6 +82,8 @@ def _lines(job: Job) -> Job:
             told = now
         if was_connected and not moment.is_connected:
             typer.echo("connection lost, trying again", err=True)
+        if moment.is_connected and not was_connected:
+            typer.echo("connected again", err=True)
         was_connected = moment.is_connected
     return last
 
@@ -116,7 +118,7 @@ def _front_of(job: Job) -> Front | None:
 
 def how_far(job: Job) -> str:
     eta = "" if job.eta_s is None else f", about {duration(job.eta_s)} left"
-    return f"{job.stage}: {job.progress:.0%} of the job is done{eta}"
+    return f"{job.progress:.0%} of the job is done, now in its stage {job.stage}{eta}"
 
 
 def _conclude(job: Job, *, server: str, as_json: bool) -> None:

@@ -83,7 +83,9 @@ class NoSuchFile(ClientError):
 
     def __init__(self, job: str, files: Sequence[str]) -> None:
         super().__init__(
-            f"job {job} has no such file; there is: {', '.join(files) or 'no file yet'}"
+            f"job {job} has no file yet"
+            if not files
+            else f"job {job} has no such file; it has: {', '.join(files)}"
         )
 
 
@@ -95,9 +97,10 @@ class JobEnded(ClientError):
         if job.status is JobStatus.FAILED:
             error = job.error or {}
             reason = error.get("detail") or error.get("title") or "no reason was recorded"
-            super().__init__(
-                f"job {job.id} failed in {job.stage}: {reason}; after a repair {goes_on}"
-            )
+            remedy = f"after a repair {goes_on}"
+            if error.get("errors"):  # of fields of the spec, which a job keeps
+                remedy = "submit it again with another spec"
+            super().__init__(f"job {job.id} failed in {job.stage}: {reason}; {remedy}")
         else:
             super().__init__(f"job {job.id} was {job.status}; {goes_on}")
         self.job = job

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pareconv.service.figures import counted, percent, plan_in_short
 from pareconv.service.views.front import ParetoView
 
 if TYPE_CHECKING:
@@ -11,6 +12,15 @@ if TYPE_CHECKING:
 
 class Front(ParetoView):
     """A Pareto front as it was when it was read, cheapest point first."""
+
+    def __str__(self) -> str:
+        """A line for each point."""
+        lines = (
+            f"trial {point.trial}: {percent(point.accuracy)} at {percent(point.flops_ratio)} of "
+            f"the FLOPs: {plan_in_short(point.plan)}"
+            for point in self.points
+        )
+        return "\n".join([f"Job {self.job}: {counted(len(self.points), 'point')}", *lines])
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A row for each point, with the trial's number as the index and the plan as a dict.

@@ -59,6 +59,6 @@ def list_trials(
     job_id: str, stores: InjectedStores, limit: Limit = 100, cursor: Cursor = None
 ) -> Page[TrialView]:
     """Every candidate by number, whatever became of it, with the reason where it failed."""
-    stores.jobs.get(job_id)
+    job = stores.jobs.get(job_id)
     found, following = stores.candidates.page(job_id, limit, cursor)
-    return Page(items=[TrialView.of(each) for each in found], next=following)
+    return Page(items=[TrialView.of(each, job.profile) for each in found], next=following)

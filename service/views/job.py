@@ -47,6 +47,7 @@ class Links(BaseModel):
     students: str
     trials: str
     events: str
+    page: str | None = Field(None, description="for people")
     dashboard: str
 
     @classmethod
@@ -57,6 +58,7 @@ class Links(BaseModel):
             students=f"{base}/students",
             trials=f"{base}/trials",
             events=f"{base}/events",
+            page=f"/ui{base}",
             dashboard="/dashboard",
         )
 
@@ -111,6 +113,7 @@ _EXAMPLE: dict[str, Any] = {
         "students": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/students",
         "trials": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/trials",
         "events": "/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga/events",
+        "page": "/ui/jobs/1m3qjx0y6bq3c8z5w9d2e7f4ga",
         "dashboard": "/dashboard",
     },
 }

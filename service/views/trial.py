@@ -1,10 +1,12 @@
 """A candidate as the API shows it, whatever became of it. Reads no store."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from pareconv.service.views.plan import in_order
 from pareconv.storage.candidate_states import CandidateState
 
 if TYPE_CHECKING:
@@ -91,5 +93,7 @@ class TrialView(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, candidate: "Candidate") -> Self:
-        return cls.model_validate(candidate)
+    def of(cls, candidate: "Candidate", profile: Mapping[str, Any] | None) -> Self:
+        """Of a job with that profile."""
+        shown = cls.model_validate(candidate)
+        return shown.model_copy(update={"plan": in_order(shown.plan, profile)})

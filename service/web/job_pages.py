@@ -113,7 +113,7 @@ def show_trials(
     job = stores.jobs.get(job_id)
     found, following = stores.candidates.page(job_id, _TRIALS, cursor)
     values = job_values(job, stores, visitor, "trials") | {
-        "trials": [TrialView.of(each) for each in found],
+        "trials": [TrialView.of(each, job.profile) for each in found],
         "cursor": cursor,
         "next": following,
     }
@@ -134,7 +134,7 @@ def show_plan(
     candidate = stores.candidates.get(job_id, number)
     chosen = cost or cost_of(job)
     values = job_values(job, stores, visitor, "trials") | {
-        "trial": TrialView.of(candidate),
+        "trial": TrialView.of(candidate, job.profile),
         "plan": drawn_plan(job, candidate.plan, stores, chosen),
         "cost": chosen,
     }

@@ -56,7 +56,7 @@ def show_form(
     if start is not None:
         job = stores.jobs.get(start)
         values = spec_form.values_of_spec(job.spec, job.profile and job.profile["teacher"])
-        values["from"] = start
+        values |= {"from": start, "name": ""}
     return page(request, "submit", _shown(stores, values) | {"visitor": visitor})
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from pareconv.search.budget import limit_of
-from pareconv.search.spec import JobSpec
+from pareconv.search.budget import Budget, limit_of
+from pareconv.search.spec import JobSpec, Normalize
 
 MINIMAL = {
     "teacher": {"architecture": "cifar_resnet20"},
@@ -119,6 +119,18 @@ def test_a_spec_cannot_be_changed():
     spec = JobSpec.model_validate(MINIMAL)
     with pytest.raises(ValidationError, match="frozen"):
         spec.seed = 1
+
+
+@pytest.mark.parametrize("statistics", [{"mean": [127] * 3, "std": [0.5] * 3},
+                                        {"mean": [0.5] * 3, "std": [58] * 3}])  # fmt: skip
+def test_statistics_of_pixels_up_to_255_are_refused_with_the_remedy(statistics):
+    with pytest.raises(ValidationError, match="divide statistics of pixels from 0 to 255 by 255"):
+        Normalize(**statistics)
+
+
+def test_a_fraction_is_no_limit():
+    with pytest.raises(ValidationError, match=r"0\.5 is no limit; give a whole number, or a share"):
+        Budget(flops=0.5)
 
 
 @pytest.mark.parametrize("name", ["flops", "params"])

@@ -579,14 +579,14 @@ def test_a_report_is_saved_like_any_other_file(pareconv, job, stores, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_told_with_those_that_are(job, stores, tmp_path):
-    with pytest.raises(NoSuchFile, match="no file yet"):
+    with pytest.raises(NoSuchFile, match="has no file yet"):
         job.download(tmp_path)
     finish(stores, job)
     stores.files.put_stream(io.BytesIO(CONTENT))
     made = {"sha256": SHA256, "size_bytes": len(CONTENT), "filename": "small.onnx"}
     stores.artifacts.put(job.id, 0, format="onnx", **made)
 
-    with pytest.raises(NoSuchFile, match="there is: trial 0 onnx"):
+    with pytest.raises(NoSuchFile, match="it has: trial 0 onnx"):
         job.download(tmp_path, format="pt2")
 
 

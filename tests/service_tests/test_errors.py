@@ -58,6 +58,19 @@ def test_a_wrong_field_is_named_with_its_value_and_limit(
     assert field in problem["detail"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"budgets": {}}, "did you mean 'budget'?"),
+        ({"search": {"trails": 3}}, "did you mean 'trials'?"),
+        ({"zzz": 1}, "/docs lists the known ones"),
+    ],
+)
+def test_a_misspelt_field_is_told_the_nearest(client, spec, assert_problem, changes, words):
+    problem = assert_problem(client.post("/jobs", json=spec | changes), 422)
+    assert words in problem["errors"][0]["message"]
+
+
 UNREADABLE = [b"", b"{", b"teacher: resnet", b"\xff\xfe", b"[" * 200_000, b'{"name": "\\ud800"}']
 
 

@@ -48,7 +48,7 @@ def test_a_submitted_job_is_queued_with_every_default_written_out(client, spec):
     assert job["teacher"] is job["best"] is job["error"] is job["eta_s"] is None
     assert job["library"] is job["extension"] is job["answer"] is None
     assert job["spec"]["search"]["trials"] == 60
-    assert set(job["links"]) == {"pareto", "students", "trials", "events", "dashboard"}
+    assert set(job["links"]) == {"pareto", "students", "trials", "events", "page", "dashboard"}
     assert datetime.fromisoformat(job["created_at"]).tzinfo == UTC
     assert client.get(response.headers["location"]).json() == job
 
@@ -79,7 +79,7 @@ def test_a_job_without_a_name_is_called_by_what_it_is(client, spec):
 def test_every_link_of_a_job_leads_somewhere(client, spec):
     links = submit(client, spec)["links"]
 
-    for name in ("pareto", "students", "trials", "events"):
+    for name in ("pareto", "students", "trials", "events", "page"):
         assert client.get(links[name]).status_code == 200
 
 

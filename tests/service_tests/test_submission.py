@@ -44,6 +44,21 @@ def test_files_to_inspect_are_not_kept(client, spec, stores, runner):
     assert client.get("/teachers").json()["items"] == []
 
 
+@pytest.mark.parametrize("path", ["/jobs", "/inspect"])
+def test_what_is_wrong_with_a_file_that_came_along_is_told_by_its_name(
+    client, spec, runner, assert_problem, path
+):
+    def refuse(payload):
+        reference = payload["spec"]["teacher"]["weights"]
+        raise InvalidSpec("teacher.weights", f"{reference} is a whole network")
+
+    runner.answers["inspect"] = refuse
+    problem = assert_problem(
+        client.post(path, **parts(spec, model=b"weights")), 422, field="teacher.weights"
+    )
+    assert problem["errors"][0]["message"] == "model.bin is a whole network"
+
+
 def test_a_file_to_inspect_that_was_there_before_stays(client, spec, stores):
     client.post("/teachers", files={"file": ("m.pt", b"weights")})
 

@@ -58,5 +58,5 @@ def test_the_artifacts_of_a_job_are_sorted(artifacts, job):
 def test_what_was_not_exported_is_not_found(artifacts, job):
     with pytest.raises(NotFound, match=f"no artifact '{job.id}/0/onnx'"):
         artifacts.get(job.id, 0, "onnx")
-    with pytest.raises(NotFound, match=f"no candidate '{job.id}/7'"):
+    with pytest.raises(NotFound, match=f"no trial '{job.id}/7'"):
         put(artifacts, job, 7, "onnx")

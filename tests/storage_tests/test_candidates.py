@@ -180,7 +180,7 @@ def test_only_a_complete_candidate_becomes_a_finalist(candidates, job, create):
     with pytest.raises(Conflict, match=r"candidate 0 .* is running.* can be finished"):
         candidates.finish(job.id, 0, **FINISHED)
     assert not candidates.get(job.id, 0).finalist
-    with pytest.raises(NotFound, match="no candidate"):
+    with pytest.raises(NotFound, match="no trial"):
         candidates.finish(job.id, 1, **FINISHED)
 
 
@@ -209,12 +209,12 @@ def test_only_a_complete_candidate_is_evaluated_again(candidates, job, create):
         with pytest.raises(Conflict, match=f"is {state}.* can be evaluated again"):
             candidates.reevaluate(job.id, number, **AGAIN)
         assert candidates.get(job.id, number) == before
-    with pytest.raises(NotFound, match="no candidate"):
+    with pytest.raises(NotFound, match="no trial"):
         candidates.reevaluate(job.id, 2, **AGAIN)
 
 
 def test_what_is_not_there_is_not_found(candidates, job):
-    with pytest.raises(NotFound, match=f"no candidate '{job.id}/0'"):
+    with pytest.raises(NotFound, match=f"no trial '{job.id}/0'"):
         candidates.get(job.id, 0)
     with pytest.raises(NotFound, match="no job 'nowhere'"):
         candidates.create("nowhere", {}, flops=1, adds=0, params=1)
@@ -457,6 +457,6 @@ def test_only_a_complete_candidate_with_weights_is_wanted(candidates, job, creat
     for number, reason in ((0, "is running"), (1, "is stopped"), (2, "no weights")):
         with pytest.raises(Conflict, match=f"candidate {number} .*{reason}"):
             candidates.want(job.id, number, {})
-    with pytest.raises(NotFound, match="no candidate"):
+    with pytest.raises(NotFound, match="no trial"):
         candidates.want(job.id, 3, {})
     assert candidates.wanted(job.id) == []

@@ -29,7 +29,10 @@ def test_a_refused_field_is_exit_code_2_on_a_line_of_its_own(run):
 
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["budget.flops", "search.trials"]
+    assert [line.partition(":")[0] for line in lines] == [
+        "--budget-flops (budget.flops)",
+        "--trials (search.trials)",
+    ]
 
 
 def test_an_unknown_job_is_exit_code_1(run):

@@ -140,7 +140,7 @@ def test_a_file_that_does_not_fit_is_not_uploaded(submit, runner, tmp_path):
     result = submit("--data", "digits", "--weights", path)
 
     assert result.exit_code == 2
-    assert result.stderr == "teacher.weights: fc.weight is (10, 64), not (2, 64)\n"
+    assert result.stderr == "--weights (teacher.weights): fc.weight is (10, 64), not (2, 64)\n"
     assert "check_teacher" not in runner.tasks()
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_is_refused_as_an_upload_names_the_field(submit, runner, tmp
 
     result = submit("--data", path)
 
-    assert (result.exit_code, result.stderr.strip()) == (2, "dataset.source: is no zip")
+    assert (result.exit_code, result.stderr.strip()) == (2, "--data (dataset.source): is no zip")
 
 
 def test_a_folder_that_the_server_cannot_read_is_to_be_zipped(submit, runner, tmp_path):
@@ -205,4 +205,39 @@ def test_a_folder_called_digits_is_not_taken_for_the_digits(run, tmp_path, monke
     )
 
     assert result.exit_code == 0
-    assert "--data digits is not what is called so here; that is ./digits" in result.stderr
+    assert "means the built-in data, not what is called so here: say ./digits" in result.stderr
+
+
+def test_a_look_needs_no_budget(run, runner):
+    result = run("inspect", "--teacher", "cifar_resnet8", "--data", "digits")
+    assert result.exit_code == 0
+    assert runner.calls[-1][1]["spec"]["budget"]["flops"] == "100%"
+
+
+def test_what_is_wrong_is_told_by_its_option(run):
+    result = run("submit", "--data", "digits", "--budget-flops", "0.5")
+    assert result.exit_code == 2
+    assert "--teacher (teacher): is required" in result.stderr
+    assert "--budget-flops (budget.flops): '0.5' is no limit" in result.stderr
+
+
+def test_an_upload_that_is_refused_goes_by_the_name_of_its_file(run, runner, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"x")
+
+    def refuse(payload):
+        weights = payload["spec"]["teacher"]["weights"]
+        if weights.startswith("file:"):
+            raise InvalidSpec("teacher.weights", "is outside the allowed roots")
+        raise InvalidSpec("teacher.weights", f"{weights} is a whole network")
+
+    runner.answers["inspect"] = refuse
+    weights = ("--weights", tmp_path / "net.onnx")
+    asked = ("submit", "--teacher", "x", *weights, "--data", "digits", "--budget-flops", "50%")
+
+    assert "--weights (teacher.weights): net.onnx is a whole network" in run(*asked).stderr
+
+
+def test_weights_as_the_network_are_sent_for_the_server_to_say_so(run, runner, tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    run("submit", "--teacher", tmp_path / "net.pt", "--data", "digits", "--budget-flops", "50%")
+    assert runner.calls[-1][1]["spec"]["teacher"]["architecture"] == f"file:{tmp_path}/net.pt"

@@ -96,4 +96,4 @@ def test_lines_tell_how_far_the_job_is_where_nothing_happens(run, job, stores, m
 
     monkeypatch.setattr(Job, "moments", cancelled_after_two)
 
-    assert "library: 17% of the job is done, about " in run("watch", job).stdout
+    assert "17% of the job is done, now in its stage library, about " in run("watch", job).stdout
