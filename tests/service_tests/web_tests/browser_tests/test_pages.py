@@ -9,8 +9,9 @@ from playwright.sync_api import expect
 
 AXE = Path(__file__).parent / "axe.min.js"
 TRIALS = 10_000
-CHARTS_FIT = """() => [...document.querySelectorAll(".main-svg")].every(
-    each => each.getBoundingClientRect().right <= innerWidth)"""
+CHARTS_FIT = """() => [...document.querySelectorAll(".js-plotly-plot")].every(each => {
+    const drawn = each.querySelector(".main-svg").getBoundingClientRect();
+    return Math.abs(drawn.width - each.getBoundingClientRect().width) < 2;})"""
 PAGES = {
     "jobs": "/",
     "jobs of a status": "/?status=paused",
