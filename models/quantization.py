@@ -35,6 +35,9 @@ def quantize(source: Path, target: Path, images: Tensor) -> None:
     so do concatenations and those batch norms that are in no convolution. Raises ExportError where
     it cannot be made or gives no numbers.
 
+    Weights take 7 of the 8 bits: x86 processors without VNNI add two products in 16 bits, which
+    overflow otherwise (a student of 94.8 % had 89.9 %), and nobody knows where the file will run.
+
     Measured on a ResNet-20, a MobileNetV2 and students of a ResNet-8: the entropy of activations
     gives the same scales as their range; percentiles are a little closer (outputs off by 2.8 %
     instead of 3.1 %) at twice the time, with every activation in memory; one scale for a whole
@@ -53,6 +56,7 @@ def quantize(source: Path, target: Path, images: Tensor) -> None:
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=_left_out(prepared),
         )

@@ -134,11 +134,23 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     network, preparation = build_teacher(spec, known, len(data.classes), references)
     if known.classes is not None:
         _check_fits(network, known, data)
+    if preparation == "fine-tuning":
+        assumed.append(_new_head(data))
     space = _space(spec, network, data)
     found = Inspection(spec, assumed, network, preparation, data, space, {})
     if known_latencies := Known.of(spec, references, device_of(spec)):
         space = timed_if_known(space, network, found.shape, known_latencies)
     return found.with_space(spec, space)
+
+
+def _new_head(data: Contents) -> Assumption:
+    return Assumption(
+        field="teacher.num_classes",
+        level="info",
+        message=f"the weights are of other classes than the {len(data.classes)} of the data, so "
+        "the teacher gets a new head and is trained further first; if the data lack a class by "
+        "accident, add its folder",
+    )
 
 
 def _check_fits(network: fx.GraphModule, known: Architecture, data: Contents) -> None:

@@ -115,7 +115,9 @@ def masked(lines: list[str]) -> list[str]:
         if "of the job is done" in line:  # told where nothing else is for a while
             continue
         text = NUMBER.sub("#", ID.sub("ID", line))
-        text = re.sub(r"(runtime|torch), .*, batch", r"\1, a processor, batch", text)
+        if text.count(")") > text.count("("):  # the end of a processor's name
+            continue
+        text = re.sub(r"\(batch.*", "(a processor)", text)
         text = re.sub(r"(parts on) .*", r"\1 a processor", text)
         text = re.sub(r"trial #: (accuracy|stopped).*", "trial #", text)
         text = " ".join(PLAN.sub("", text).replace("─", "").split())

@@ -1,8 +1,10 @@
 """Plots: what a report draws of its facts."""
 
+from itertools import pairwise
+
 from markupsafe import Markup
 
-from pareconv.search.report.charts import Axis, Chart
+from pareconv.search.report.charts import Axis, Chart, Point
 from pareconv.search.report.facts import ReportFacts
 from pareconv.search.report.figures import count, percent, plain, tick_percent
 
@@ -51,12 +53,21 @@ def _add_trials(chart: Chart, facts: ReportFacts) -> None:
         key=lambda each: each.cost.quantity(facts.quantity),
     )
     others = [each for each in facts.trials if not each.on_front]
-    chart.line([(each.cost.quantity(facts.quantity), each.accuracy) for each in best], "front")
+    reached = [(each.cost.quantity(facts.quantity), each.accuracy) for each in best]
+    chart.line(_steps(reached), "front")
     for each in (*others, *best):
         cost = each.cost.quantity(facts.quantity)
         title = f"Trial {each.trial}: {_told(each.accuracy, cost, facts)}"
         kind, radius = ("front", 4.5) if each.on_front else ("trial", 3)
         chart.dot((cost, each.accuracy), kind, title, radius=radius)
+
+
+def _steps(points: list[Point]) -> list[Point]:
+    """What a cost can buy: an accuracy holds until more is paid for."""
+    found = points[:1]
+    for (_, accuracy), (cost, better) in pairwise(points):
+        found += [(cost, accuracy), (cost, better)]
+    return found
 
 
 def _told(accuracy: float, cost: float, facts: ReportFacts) -> str:

@@ -129,10 +129,9 @@ def _finalists(front: ParetoView) -> Iterator[str]:
             )
         for each in point.latencies:
             yield (
-                f"  {each.runtime}, {each.device}, batch {each.batch}, "
-                f"{counted(each.threads, 'thread')}: {each.student_ms:.2f} ± "
-                f"{each.student_spread_ms:.2f} ms, the teacher {each.teacher_ms:.2f} ± "
-                f"{each.teacher_spread_ms:.2f} ms"
+                f"  {each.runtime} {each.student_ms:.2f} ± {each.student_spread_ms:.2f} ms, "
+                f"teacher {each.teacher_ms:.2f} ± {each.teacher_spread_ms:.2f} "
+                f"(batch {each.batch}, {counted(each.threads, 'thread')}, {each.device})"
             )
 
 

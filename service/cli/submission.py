@@ -25,7 +25,7 @@ from pareconv.service.remote.errors import ProblemError
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it.")]
 Priority = Annotated[
-    int, typer.Option("--priority", help="Of the jobs that wait those of the highest go first.")
+    int, typer.Option("--priority", help="Jobs of a higher one start first; 0 unless given.")
 ]
 # Who only looks need not know yet.
 _ANY_BUDGET: Json = {"budget": {"flops": "100%"}}

@@ -64,7 +64,7 @@ def _cell(entry: Entry, library: Library, shown: Shown, order: list[float]) -> C
     value = _value(entry, library, shown)
     if value is None:
         return Cell("", 0, f"{entry.block}, {entry.option}: not scored yet")
-    text = f"{value:.3f}" if shown == "score" else f"{100 * value:.1f}%"
+    text = f"{value:.2g}" if shown == "score" else f"{100 * value:.1f}%"
     error = "" if entry.score_stderr is None else f" ± {entry.score_stderr:.2g}"
     score = "not scored yet" if entry.score is None else f"score {entry.score:.3g}{error}"
     # By rank: a few bad scores would make all others look alike.

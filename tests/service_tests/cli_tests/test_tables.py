@@ -157,8 +157,9 @@ def test_latencies_are_shown_where_they_count(shown):
     assert "budget 3.00 ms" in words
     assert "1.50 ms 38%" in words
     assert "4.00 ms 100%" in words
-    assert "onnxruntime, a processor, batch 1, 2 threads: 2.25 ± 0.10 ms" in words
-    assert "the teacher 4.00 ± 0.10 ms" in words
+    assert (
+        "onnxruntime 2.25 ± 0.10 ms, teacher 4.00 ± 0.10 (batch 1, 2 threads, a processor)" in words
+    )
 
 
 def test_the_additions_of_adder_layers_are_shown_where_there_are_some(shown):
