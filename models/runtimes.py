@@ -88,7 +88,7 @@ def onnx_model(network: nn.Module, value: Value) -> bytes:
 def _by_older_exporter(network: nn.Module, value: Value) -> bytes:
     """A fiftieth of the newer one's time, for a graph that runs alike."""
     file = io.BytesIO()
-    torch.onnx.export(network, (value,), file, dynamo=False, verbose=False)  # type: ignore[arg-type]  # it takes a buffer
+    torch.onnx.export(network, (value,), file, dynamo=False, verbose=False)  # type: ignore[arg-type]  # typed for paths, it takes a buffer
     return file.getvalue()
 
 

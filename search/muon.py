@@ -5,7 +5,7 @@ times slower than float32, and takes matrices alone.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,8 +28,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        assert closure is None
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # it evaluates nothing
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:

@@ -78,7 +78,7 @@ def _lines(job: Job) -> Job:
         if moment.events:
             told = now
         elif moment.is_connected and last.stage and now - told >= _QUIET_SECONDS:
-            typer.echo(f"{datetime.now():%H:%M:%S} {how_far(last)}")
+            typer.echo(f"{datetime.now():%H:%M:%S} {_how_far(last)}")
             told = now
         if was_connected and not moment.is_connected:
             typer.echo("connection lost, trying again", err=True)
@@ -116,7 +116,7 @@ def _front_of(job: Job) -> Front | None:
         return None
 
 
-def how_far(job: Job) -> str:
+def _how_far(job: Job) -> str:
     eta = "" if job.eta_s is None else f", about {duration(job.eta_s)} left"
     return f"{job.progress:.0%} of the job is done, now in its stage {job.stage}{eta}"
 

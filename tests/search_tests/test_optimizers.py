@@ -81,9 +81,11 @@ def test_a_filter_is_moved_by_that_share_of_its_length(layer, lr, network):
     weight = network[layer].weight
     before = weight.detach().clone()
     step(network, OPTIMIZERS["muon"](network, lr, Decay(0.0)))
-    # The iteration makes singular values of 0.7 to 1.2; a gradient that lacks a rank moves less.
     share = ((weight - before).norm() / before.norm()).item()
-    assert 0.4 * lr < share < 1.3 * lr
+    # The iteration makes singular values of 0.7 to 1.2 of all but the least, which may stay behind.
+    found = torch.linalg.svdvals(weight.grad.flatten(1))
+    moved = (found > 0.01 * found.norm()).sum().item() / len(found)
+    assert 0.65 * moved**0.5 * lr < share < 1.3 * lr
 
 
 def test_orthogonal_steps_do_not_depend_on_the_scale_of_the_loss(network):
