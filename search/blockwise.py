@@ -7,7 +7,7 @@ blocks.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,8 +61,12 @@ def teach(
     learners: Sequence[Apprentice],
     views: Views,
     lessons: Lessons,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """Train all of them at once, each on the inputs and outputs of its block in `teacher`."""
+    """Train all of them at once, each on the inputs and outputs of its block in `teacher`.
+
+    `progress` is told the share that is done after each step.
+    """
     blocks = {learner.block.name: learner.block for learner in learners}
     names = dict.fromkeys(name for block in blocks.values() for name in (block.input, block.output))
     watched = cut(teacher, [entry(teacher)], list(names)).eval()
@@ -87,3 +91,4 @@ def teach(
             relative_error(output, seen[learner.block.output]).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        progress((first - lessons.first) / lessons.images)

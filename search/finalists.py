@@ -33,7 +33,7 @@ class Finalists:
 
         JobFailed where none of the front could be finished.
         """
-        self._run.advance(Stage.FINISH, 0)
+        self._run.begin(Stage.FINISH)
         with Flights[int](self._run, self._at_once) as flights:
             while True:
                 while flights.has_room and (candidate := self._next(flights)) is not None:
@@ -48,7 +48,7 @@ class Finalists:
             raise JobFailed(f"no finalist could be finished; the last one: {failure}")
         if self._drop is not None:
             self._tell_answer(self._drop, finalists)
-        self._run.advance(Stage.FINISH, 1)
+        self._run.advance(Stage.FINISH, 1, later_s=0.0)
 
     @property
     def _at_once(self) -> int | None:
@@ -147,7 +147,7 @@ class Finalists:
     def _tell_progress(self, flights: Flights[int]) -> None:
         waiting = self._still_to_do(flights)
         total = len(self._shares) + waiting
-        self._run.advance(Stage.FINISH, sum(self._shares.values()) / total)
+        self._run.advance(Stage.FINISH, sum(self._shares.values()) / total, later_s=0.0)
 
     def _tell_answer(self, drop: AccuracyDrop, finalists: Sequence[Candidate]) -> None:
         found = drop.answer(finalists)

@@ -146,7 +146,6 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
 def _new_head(data: Contents) -> Assumption:
     return Assumption(
         field="teacher.num_classes",
-        level="info",
         message=f"the weights are of other classes than the {len(data.classes)} of the data, so "
         "the teacher gets a new head and is trained further first; if the data lack a class by "
         "accident, add its folder",

@@ -43,6 +43,7 @@ _SETTLED = 0.05  # a loss that fell by a smaller share in a rung has settled
 _HOPELESS_UNTAUGHT, _HOPELESS = 3.0, 1.2
 _MOST_BYTES = 2**30  # of the teacher's activations that a chunk of blocks looks at
 _LOSS_IMAGES = 128  # held-out ones, on which losses are measured
+_TOLD = 0.01  # of a chunk
 _PANEL_FROM = 1000  # held-out ones at least, among which those are found that tell most
 
 
@@ -104,12 +105,9 @@ class LibraryBuilder:
             self._table.change(each.block, Option.parse(each.option))
         chunks = list(self._chunks(wanted))
         for position, chunk in enumerate(chunks):
-            for done in self._build_chunk(chunk):
-                share = (position + done) / len(chunks)
-                self._emit({"type": "progress", "done": share})
+            self._build_chunk(chunk, _Progress(self._emit, position, len(chunks)))
 
-    def _build_chunk(self, wanted: dict[Block, list[Wanted]]) -> Iterator[float]:
-        """Yields the share that is done after each rung."""
+    def _build_chunk(self, wanted: dict[Block, list[Wanted]], progress: "_Progress") -> None:
         learners = self._start(wanted)
         self._measure(learners)
         # A job with more rungs may have been interrupted before it scored them.
@@ -118,8 +116,8 @@ class LibraryBuilder:
             present = [each for each in learners if each.rungs == rung]
             going_on = self._going_on(present, learners)
             self._leave([each for each in present if each not in going_on], learners)
-            self._teach(going_on, rung)
-            yield (rung + 1) / (last + 1)
+            self._teach(going_on, rung, progress.part(rung, last + 1))
+        progress.tell(1.0)
 
     def _going_on(self, present: list[_Learner], learners: list[_Learner]) -> list[_Learner]:
         moving = [
@@ -161,7 +159,9 @@ class LibraryBuilder:
             for apprentice, (block, each) in zip(found, places, strict=True)
         ]
 
-    def _teach(self, learners: list[_Learner], rung: int) -> None:
+    def _teach(
+        self, learners: list[_Learner], rung: int, progress: Callable[[float], None]
+    ) -> None:
         if not learners:
             return
         images = self._images * 2**rung
@@ -175,7 +175,7 @@ class LibraryBuilder:
             (each.loss, copy.deepcopy(each.apprentice.network.state_dict())) for each in learners
         ]
         taught = [each.apprentice for each in learners]
-        teach(self._bench.teacher, taught, self._bench.views, lessons)
+        teach(self._bench.teacher, taught, self._bench.views, lessons, progress)
         self._compute += images * (1 + 3 * self._ratio(learners))
         self._measure(learners)
         for each, (loss, state) in zip(learners, before, strict=True):
@@ -293,6 +293,28 @@ class LibraryBuilder:
             values = cut(teacher, [entry(teacher)], list(names))(self._bench.sample[:1])
         sizes = {name: _bytes(value) for name, value in zip(names, values, strict=True)}
         return {block: sizes[block.input] + sizes[block.output] for block in blocks}
+
+
+class _Progress:
+    """That of one chunk of several, which take about as long, told whenever a percent is done.
+
+    Each rung takes about as long: half of the options learn from twice as many images. So does
+    what is left to score at the end, as a rule.
+    """
+
+    def __init__(self, emit: Emit, position: int, chunks: int) -> None:
+        self._emit, self._position, self._chunks = emit, position, chunks
+        self._told = 0.0
+
+    def part(self, number: int, parts: int) -> Callable[[float], None]:
+        """Takes the share that is done of that part of the chunk."""
+        return lambda done: self.tell((number + done) / parts)
+
+    def tell(self, done: float) -> None:
+        if done == 1 or done - self._told >= _TOLD:
+            self._told = done
+            share = (self._position + done) / self._chunks
+            self._emit({"type": "progress", "done": share})
 
 
 def _bytes(value: Tensor | Sequence[Tensor]) -> int:

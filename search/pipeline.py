@@ -50,18 +50,16 @@ def _profile(run: Run) -> Profiled:
     # Version 0.1.0 kept none of what libraries are found by.
     if profile is not None and resolved is not None and "data" in profile:
         return Profiled(JobSpec.model_validate(resolved), profile)
-    run.advance(Stage.PROFILE, 0)
+    run.begin(Stage.PROFILE)
     for assumed in assumptions(JobSpec.model_validate(run.job.spec)):
-        run.report(
-            "assumed",
-            f"{assumed.field}: {assumed.message}",
-            level=assumed.level,
-            data={"field": assumed.field},
-        )
+        message = f"{assumed.field}: {assumed.message}"
+        run.report("assumed", message, data={"field": assumed.field})
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "progress":
             run.advance(Stage.PROFILE, event["done"])
+        elif event["type"] == "normalized":
+            run.report("normalized", event["message"])
 
     # What the spec names was looked at when it was submitted, by a token that may be gone by now.
     access = Access(run.job.token_id, sees_all=True)

@@ -81,7 +81,7 @@ def prepare(run: Run, profiled: Profiled) -> Prepared | None:
     """
     if profiled.spec.library is None:
         return None
-    run.advance(Stage.LIBRARY, 0)
+    run.begin(Stage.LIBRARY)
     table = CostTable.from_json(profiled.profile["table"])
     library = _open(run, profiled)
     building = _Building(run, library)

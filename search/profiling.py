@@ -10,13 +10,15 @@ from pareconv.models.convolutions.registry import OPERATORS
 from pareconv.models.space import block_costs
 from pareconv.models.teachers.onnx_file.norms import anchor_norms
 from pareconv.search.checkpoints import save_weights
+from pareconv.search.data.images import Images
 from pareconv.search.data.rows import chunks
 from pareconv.search.distillation.labels import Labels
 from pareconv.search.distillation.setting import Setting
 from pareconv.search.errors import InvalidSpec, JobFailed
 from pareconv.search.evaluation import Accuracy, chance, evaluate
-from pareconv.search.inspection import inspect
+from pareconv.search.inspection import Inspection, inspect
 from pareconv.search.latencies import Known, timed
+from pareconv.search.normalization import normalization
 from pareconv.search.references import References
 from pareconv.search.resolving import needs_no_teacher, resolve
 from pareconv.search.seeds import derived
@@ -42,8 +44,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     images = load_images(spec, references)
     emit({"type": "data", "train": len(images.train_labels), "test": len(images.test_labels)})
     preparation = inspection.preparation
-    resolved = resolve(spec, images, preparation)
-    bench = lay_out(resolved, inspection.network, images)
+    bench = _laid_out(inspection, images, emit)
+    resolved = bench.spec
     latencies = None
     if known := Known.of(resolved, references, resolved.device):
         emit({"type": "timing"})
@@ -96,6 +98,22 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
             "versions": {name: operator.version for name, operator in OPERATORS.items()},
         },
     }
+
+
+def _laid_out(inspection: Inspection, images: Images, emit: Emit) -> Workbench:
+    """On a resolved spec, in which a teacher that knows these classes takes its images as it was
+    trained to.
+    """
+    spec, preparation = inspection.spec, inspection.preparation
+    resolved = resolve(spec, images, preparation)
+    bench = lay_out(resolved, inspection.network, images)
+    if spec.teacher.normalize != "auto" or preparation != "none":
+        return bench
+    found = normalization(bench)
+    emit({"type": "normalized", "message": str(found)})
+    teacher = resolved.teacher.model_copy(update={"normalize": found.chosen})
+    resolved = resolved.model_copy(update={"teacher": teacher})
+    return lay_out(resolved, inspection.network, images)
 
 
 def _train_teacher(bench: Workbench, emit: Emit) -> None:

@@ -1,13 +1,14 @@
 """A run: one job in the hands of one worker. What every stage needs, and how it reports."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pareconv.models.cost_table import quantity_of
 from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.search.claim import Claim, LeaseLost
 from pareconv.search.errors import TaskDied
+from pareconv.search.eta import Eta
 from pareconv.search.spec import JobSpec
 from pareconv.search.stages import SPANS
 from pareconv.search.stores import Stores
@@ -44,6 +45,7 @@ class Run:
     claim: Claim
     stores: Stores
     executor: Executor
+    eta: Eta = field(default_factory=Eta, kw_only=True)
 
     def call(
         self,
@@ -80,10 +82,19 @@ class Run:
         self.claim.check()
         return self.executor.call(task, payload, on_event=on_event, poll=self.claim.check)
 
-    def advance(self, stage: Stage, done: float) -> None:
-        """Set the job's progress: `done` (0..1) of `stage`."""
+    def begin(self, stage: Stage, done: float = 0.0) -> None:
+        """A stage begins, or goes on where an earlier worker left it."""
+        self.eta.begin(done)
+        self.advance(stage, done)
+
+    def advance(self, stage: Stage, done: float, later_s: float | None = None) -> None:
+        """Set the job's progress: `done` (0..1) of `stage`. `later_s` is what the stages after it
+        should take, in seconds, where that can be told.
+        """
+        done = min(1.0, max(0.0, done))
         start, end = SPANS[stage]
-        self.update(stage=stage, progress=start + (end - start) * min(1.0, max(0.0, done)))
+        moments = self.eta.moments(done, later_s)
+        self.update(stage=stage, progress=start + (end - start) * done, **moments)
 
     def update(self, **values: Any) -> None:
         """Write to the job's row; LeaseLost where it is no longer ours."""

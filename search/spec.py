@@ -122,8 +122,9 @@ class Teacher(Section):
     )
     normalize: Normalize | Literal["auto", "imagenet", "cifar10"] = Field(
         "auto",
-        description="input statistics; `auto` computes them from the training images, or takes "
-        "those that `default` weights want",
+        description="input statistics; `auto` takes those that `default` weights want, of other "
+        "weights those of the customary ones with which the teacher is most accurate on validation "
+        "images, and computes them from the training images for a teacher that is trained here",
     )
     training: Training = Field(
         default_factory=Training, description="recipe for a teacher without weights"

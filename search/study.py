@@ -1,5 +1,7 @@
 """The search stage: propose, try, remember, until enough plans were tried."""
 
+import math
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -85,7 +87,7 @@ class Study:
                 raise  # its candidates are another's to end
             except (Stop, InvalidSpec, JobFailed, FilesError) as stop:
                 for candidate in self._history.running:
-                    self._fail(candidate, f"{STOPPED}{stop}")
+                    self._interrupt(candidate, str(stop))
                 self._mirror.sync(self._history.candidates)
                 raise
             self._mirror.sync(self._history.candidates)
@@ -145,7 +147,7 @@ class Study:
             self._history.put(candidate)
         self._observe(self._history.candidates)
         self._mirror.sync(self._history.candidates)
-        self._tell_progress()
+        self._run.begin(Stage.SEARCH, self._share_done)
 
     def _observe(self, candidates: Sequence[Candidate]) -> None:
         for candidate in candidates:
@@ -177,8 +179,21 @@ class Study:
             plans += [best.plan] if best else []
         return plans
 
+    @property
+    def _share_done(self) -> float:
+        return self._history.new_ended / self._stretch.trials
+
     def _tell_progress(self) -> None:
-        self._run.advance(Stage.SEARCH, self._history.new_ended / self._stretch.trials)
+        self._run.advance(Stage.SEARCH, self._share_done, self._finishing_s())
+
+    def _finishing_s(self) -> float | None:
+        """What the finish should take: for each epoch what those of the front took for one."""
+        took = [each.seconds / each.evaluations for each in self._history.front() if each.seconds]
+        if not took:
+            return None
+        brief, finish = self._profiled.spec.distill, self._profiled.spec.finish
+        rounds = math.ceil(finish.finalists / self._run.executor.slots)
+        return rounds * finish.epochs * statistics.mean(took) / brief.epochs
 
     def _is_in_time(self) -> bool:
         """Whether the slots have not been busy for as long as they may be."""
@@ -344,15 +359,27 @@ class Study:
         )
 
     def _fail(self, candidate: Candidate, reason: str, compute: float | None = None) -> None:
-        store, job = self._run.stores.candidates, self._run.job.id
-        _require_ours(store.fail(job, candidate.number, reason, compute=compute))
-        self._reread(candidate)
+        self._end_failed(candidate, reason, compute)
         self._run.report(
             "trial_failed",
             f"trial {candidate.number} failed: {reason}",
             level="warning",
             data={"trial": candidate.number},
         )
+
+    def _interrupt(self, candidate: Candidate, why: str) -> None:
+        """Nothing is wrong with it: where the job goes on, its plan is tried again."""
+        self._end_failed(candidate, f"{STOPPED}{why}")
+        self._run.report(
+            "trial_interrupted",
+            f"trial {candidate.number} was interrupted: {why}",
+            data={"trial": candidate.number},
+        )
+
+    def _end_failed(self, candidate: Candidate, reason: str, compute: float | None = None) -> None:
+        store, job = self._run.stores.candidates, self._run.job.id
+        _require_ours(store.fail(job, candidate.number, reason, compute=compute))
+        self._reread(candidate)
 
     def _announce(self, candidate: Candidate) -> None:
         share = candidate.flops / self._problem.table.teacher.flops

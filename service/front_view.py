@@ -3,10 +3,6 @@
 import hashlib
 import json
 
-from pydantic import ValidationError
-
-from pareconv.search.assumptions import Assumption, assumptions
-from pareconv.search.spec import JobSpec
 from pareconv.service.job_view import answer_of, answer_view, points_of
 from pareconv.service.stores import Stores
 from pareconv.service.views.front import (
@@ -35,7 +31,6 @@ def front_view(job: Job, stores: Stores, *, cost: FrontCost) -> ParetoView:
         budget=_budget(job),
         teacher=TeacherView.from_profile(job.profile),
         answer=answer_view(job, stores.candidates.finalists(job.id)),
-        assumptions=_assumed(job),
         points=_points(job, stores, stores.candidates.front(job.id, cost=cost)),
     )
 
@@ -57,14 +52,6 @@ def front_tag(job: Job, stores: Stores, *, cost: FrontCost) -> str:
         stores.candidates.version(job.id),
     ]
     return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
-
-
-def _assumed(job: Job) -> list[Assumption]:
-    """Of the spec as it came; none of one that an older version took, and this one would not."""
-    try:
-        return assumptions(JobSpec.model_validate(job.spec))
-    except ValidationError:
-        return []
 
 
 def _budget(job: Job) -> BudgetView:

@@ -23,7 +23,8 @@ def job_view(job: Job, stores: Stores) -> JobView:
         status=job.status,
         stage=job.stage,
         progress=job.progress,
-        eta_s=_eta_seconds(job),
+        stage_eta_s=_seconds_until(job.stage_eta, job),
+        eta_s=_seconds_until(job.eta, job),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -47,11 +48,12 @@ def cost_of(job: Job) -> FrontCost:
     return cost
 
 
-def _eta_seconds(job: Job) -> float | None:
-    if job.status is not JobStatus.RUNNING or job.started_at is None or job.progress <= 0:
+def _seconds_until(moment: datetime | None, job: Job) -> float | None:
+    """None where it has passed: what was expected did not come true, and nothing is known."""
+    if job.status is not JobStatus.RUNNING or moment is None:
         return None
-    elapsed = (datetime.now(UTC) - job.started_at).total_seconds()
-    return max(elapsed, 0.0) * (1 - job.progress) / job.progress
+    left = (moment - datetime.now(UTC)).total_seconds()
+    return left if left >= 0 else None
 
 
 def answer_of(job: Job, finalists: list[Candidate]) -> Candidate | None:

@@ -120,16 +120,6 @@ class EventStore:
         with self._database.session(read_only=True) as session:
             return [Event.from_row(row) for row in session.scalars(query)]
 
-    def spans(self, job_id: str) -> dict[str, tuple[datetime, datetime]]:
-        """When the first and the last event of each type was."""
-        query = (
-            select(EventRow.type, func.min(EventRow.created_at), func.max(EventRow.created_at))
-            .where(EventRow.job_id == job_id)
-            .group_by(EventRow.type)
-        )
-        with self._database.session(read_only=True) as session:
-            return {type: (first, last) for type, first, last in session.execute(query)}
-
 
 def _unfinished(jobs: Sequence[str]) -> Select[str]:
     return select(JobRow.id).where(JobRow.id.in_(jobs), JobRow.status.not_in(TERMINAL))

@@ -45,10 +45,14 @@ __all__ = ["ALLOWED", "TERMINAL", "Job", "JobStatus", "JobStore", "Reported", "S
 
 
 class Reported(TypedDict, total=False):
-    """What its worker writes down of a job. `progress` is 0 to 1."""
+    """What its worker writes down of a job. `progress` is 0 to 1; `stage_eta` and `eta` are when
+    the stage and the job should be done, as far as that can be told.
+    """
 
     stage: Stage
     progress: float
+    stage_eta: datetime | None
+    eta: datetime | None
     resolved: dict[str, Any]
     profile: dict[str, Any]
     library_id: str
@@ -58,7 +62,8 @@ class Reported(TypedDict, total=False):
 class Job(Value):
     """A job as it was when it was read.
 
-    `progress` is 0 to 1, `error` the problem it failed by, `library_id` the library that it builds
+    `progress` is 0 to 1; `stage_eta` and `eta` are when its stage and it should be done, as it was
+    told while it ran. `error` is the problem it failed by, `library_id` the library that it builds
     or draws on, `extension` what its search was extended by last: so many `trials` and seconds
     (`time_limit_s`) more than its candidates had been and taken by then. `started_at` is that of
     what it is at now, where it had succeeded before. Of the jobs that wait, those of the highest
@@ -72,6 +77,8 @@ class Job(Value):
     status: JobStatus
     stage: Stage | None
     progress: float
+    stage_eta: datetime | None
+    eta: datetime | None
     spec: dict[str, Any]
     resolved: dict[str, Any] | None
     profile: dict[str, Any] | None
@@ -208,6 +215,11 @@ class JobStore:
             leases.drop(row)
             row.updated_at = now
             return True
+
+    def times(self, id: str) -> dict[str, float]:
+        """Seconds that it waited (`queue`) and was worked on in each stage, pauses left out."""
+        with self._database.session(read_only=True) as session:
+            return times.of_job(session, id)
 
     def update(self, id: str, *, owner: str, **given: Unpack[Reported]) -> bool:
         """Write what is given; False, and nothing, when `owner` no longer holds the lease.

@@ -168,6 +168,8 @@ class JobRow(Owned, Leased, Base):
     status: Mapped[JobStatus]
     stage: Mapped[Stage | None]
     progress: Mapped[float]
+    stage_eta: Mapped[datetime | None]
+    eta: Mapped[datetime | None]
     spec: Mapped[Json]
     resolved: Mapped[Json | None]
     profile: Mapped[Json | None]

@@ -6,6 +6,7 @@ counted up to its last sign of life.
 
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pareconv.storage.job_states import Stage
@@ -26,6 +27,12 @@ def worked(session: Session, row: JobRow, now: datetime) -> None:
         row.worked_s += seconds
         _add(session, row.id, row.stage or Stage.PROFILE, seconds, times=0)
     row.renewed_at = now
+
+
+def of_job(session: Session, job_id: str) -> dict[str, float]:
+    """Seconds in each phase that it was in."""
+    query = select(JobTimeRow.phase, JobTimeRow.seconds).where(JobTimeRow.job_id == job_id)
+    return dict(session.execute(query).tuples().all())
 
 
 def _add(session: Session, job_id: str, phase: str, seconds: float, *, times: int) -> None:

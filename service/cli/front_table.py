@@ -25,8 +25,6 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
     if full:
         parts += [Text(line) for point in front.points for line in _block_by_block(point)]
     parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
-    warnings = (each for each in front.assumptions if each.level == "warning")
-    parts += [Text(str(each), style="yellow") for each in warnings]
     if any(point.artifacts for point in front.points):
         parts.append(Text(f"`pareconv download {front.job}` saves them."))
     parts.append(Text(f"Page: {server}/ui/jobs/{front.job}", style="dim"))

@@ -10,7 +10,6 @@ from rich.text import Text
 from pareconv.service.figures import count, percent
 from pareconv.service.views.inspection import InspectedOption, InspectionView
 
-_STYLES = {"info": "dim", "warning": "yellow"}
 _PREPARATION = {
     "none": "",
     "fine-tuning": "; it gets a new head for these classes and is trained further first",
@@ -21,7 +20,7 @@ _PREPARATION = {
 def inspection_view(inspection: InspectionView) -> RenderableType:
     lines = [Text(line) for line in _reach(inspection)]
     left_out = [Text(line, style="dim") for line in _left_out(inspection)]
-    assumed = [Text(str(each), style=_STYLES[each.level]) for each in inspection.assumptions]
+    assumed = [Text(str(each), style="dim") for each in inspection.assumptions]
     return Group(Text(_teacher(inspection)), _blocks(inspection), *left_out, *lines, *assumed)
 
 

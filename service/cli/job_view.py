@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pareconv.service.cli.sparkline import front_line
-from pareconv.service.figures import count, duration, percent
+from pareconv.service.figures import count, percent
 from pareconv.service.views.front import ParetoView
 from pareconv.service.views.job import JobView
 
@@ -42,8 +42,8 @@ def _title(job: JobView) -> str:
 def _bar(job: JobView) -> Table:
     row = Table.grid(padding=(0, 1))
     progress = job.progress or 0.0
-    eta = "" if job.eta_s is None else f"about {duration(job.eta_s)} left"
-    row.add_row(ProgressBar(total=1.0, completed=progress, width=40), f"{progress:.0%}", eta)
+    bar = ProgressBar(total=1.0, completed=progress, width=40)
+    row.add_row(bar, f"{progress:.0%}", job.time_left)
     return row
 
 

@@ -17,7 +17,6 @@ from pareconv.service.cli.connection import (
     write_json_line,
 )
 from pareconv.service.cli.failures import ExitCode
-from pareconv.service.figures import duration
 from pareconv.service.remote.errors import ClientError, JobEnded, is_passing
 from pareconv.service.remote.front import Front
 from pareconv.service.remote.job import Job
@@ -117,8 +116,8 @@ def _front_of(job: Job) -> Front | None:
 
 
 def _how_far(job: Job) -> str:
-    eta = "" if job.eta_s is None else f", about {duration(job.eta_s)} left"
-    return f"{job.progress:.0%} of the job is done, now in its stage {job.stage}{eta}"
+    left = f", {job.time_left}" if job.time_left else ""
+    return f"{job.progress:.0%} of the job is done, now in its stage {job.stage}{left}"
 
 
 def _conclude(job: Job, *, server: str, as_json: bool) -> None:

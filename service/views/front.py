@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareconv.search.assumptions import Assumption
 from pareconv.service.views.job import AnswerView
 from pareconv.service.views.teacher import TeacherView
 from pareconv.storage.job_states import JobStatus
@@ -154,7 +153,6 @@ _EXAMPLE: dict[str, Any] = {
         "latency_ms": None,
     },
     "answer": None,
-    "assumptions": [],
     "points": [_POINT],
 }
 
@@ -173,8 +171,5 @@ class ParetoView(BaseModel):
     teacher: TeacherView | None
     answer: AnswerView | None = Field(
         description="who is within the accuracy drop; null where none is allowed"
-    )
-    assumptions: list[Assumption] = Field(
-        [], description="what was taken where the spec left open what only its user knows"
     )
     points: list[Point]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pareconv.service.figures import duration
 from pareconv.service.views.teacher import TeacherView
 from pareconv.storage.job_states import JobStatus, Stage
 
@@ -84,6 +85,7 @@ _EXAMPLE: dict[str, Any] = {
     "status": "running",
     "stage": "search",
     "progress": 0.42,
+    "stage_eta_s": 41.0,
     "eta_s": 96.0,
     "created_at": "2026-11-20T19:10:02Z",
     "started_at": "2026-11-20T19:10:03Z",
@@ -132,7 +134,13 @@ class JobView(BaseModel):
     status: JobStatus
     stage: Stage | None = Field(description="which of the four stages runs, or ran last")
     progress: float = Field(ge=0, le=1)
-    eta_s: float | None = Field(description="seconds to go, while it runs and can be told")
+    stage_eta_s: float | None = Field(
+        None, description="seconds to go of its stage, while it runs and can be told"
+    )
+    eta_s: float | None = Field(
+        description="seconds to go, stages to come included, which can be told from the first "
+        "complete trial on"
+    )
     created_at: datetime
     started_at: datetime | None = Field(
         description="when a worker began; anew where more was asked of a job that had succeeded"
@@ -152,3 +160,12 @@ class JobView(BaseModel):
     )
     spec: dict[str, Any] = Field(description="every `auto` resolved, once that is known")
     links: Links
+
+    @property
+    def time_left(self) -> str:
+        """As people read it; empty where nothing can be told."""
+        if self.eta_s is not None:
+            return f"about {duration(self.eta_s)} left"
+        if self.stage_eta_s is not None:
+            return f"about {duration(self.stage_eta_s)} left of this stage"
+        return ""

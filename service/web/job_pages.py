@@ -183,7 +183,7 @@ def show_progress(
 ) -> Response:
     job = stores.jobs.get(job_id)
     values = job_values(job, stores, visitor, "progress") | {
-        "timeline": timeline(job, stores.events.spans(job_id)),
+        "timeline": timeline(job, stores.jobs.times(job_id)),
         "events": stores.events.newest(job_id, _EVENTS),
     }
     return page(request, "progress", values)

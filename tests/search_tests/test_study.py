@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from pareconv.models.plan import KEEP, Option, Plan
@@ -317,3 +319,27 @@ def test_an_option_that_the_library_gave_up_is_in_no_plan(sampler, home):
     for each in home.candidates:
         assert Option.of("ghost") not in Plan.from_json(each.plan).values()
         assert each.predicted is not None
+
+
+def test_how_long_the_job_takes_is_told_from_the_first_complete_trial_on(home):
+    seen = []
+    work(home, search=SPEC, script={"on_trial": lambda *_: seen.append(home.job)})
+    assert (seen[0].stage_eta, seen[0].eta) == (None, None)
+    assert seen[1].stage_eta < seen[1].eta  # the finish comes later
+
+
+def test_a_stop_is_no_failure_of_the_trial_that_ran(home):
+    home.submit(search=SPEC)
+
+    def on_trial(_plan, poll):
+        home.stores.jobs.pause(home.id)
+        while True:
+            poll()
+            time.sleep(0.05)
+
+    worker, _ = home.worker(on_trial=on_trial)
+    worker.work_once()
+    assert home.job.status is JobStatus.PAUSED
+    assert events(home, "trial_failed") == []
+    (told,) = events(home, "trial_interrupted")
+    assert (told.level, told.message) == ("info", "trial 0 was interrupted: the job was paused")

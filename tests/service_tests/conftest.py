@@ -53,9 +53,7 @@ INSPECTION: dict[str, Any] = {
         }
     ],
     "left_out": [{"name": "conv1", "reason": "3 input channels"}],
-    "assumptions": [
-        {"field": "teacher.normalize", "message": "taken from the images", "level": "warning"}
-    ],
+    "assumptions": [{"field": "teacher.normalize", "message": "taken from the images"}],
     "budget": {"flops": 500, "params": None, "latency_ms": None},
     "reachable": {
         "flops": {"least": 200, "greatest": 1000},

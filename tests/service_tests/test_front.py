@@ -56,7 +56,6 @@ def test_before_the_profile_the_front_is_empty_and_has_no_teacher(client, job):
         "budget": {"flops": None, "params": None, "latency_ms": None, "accuracy_drop": None},
         "teacher": None,
         "answer": None,
-        "assumptions": [],
         "points": [],
     }
 

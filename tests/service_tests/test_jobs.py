@@ -2,7 +2,7 @@
 
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -178,9 +178,11 @@ def test_a_running_job_shows_what_its_worker_reported(client, spec, stores, libr
     id = submit(client, spec)["id"]
     stores.jobs.claim("w", 60)
     resolved = spec | {"device": "cpu"}
+    soon, later = (datetime.now(UTC) + timedelta(seconds=each) for each in (60, 600))
     stores.jobs.update(
         id, owner="w", stage=Stage.SEARCH, progress=0.5, resolved=resolved, profile=PROFILE
     )
+    stores.jobs.update(id, owner="w", stage_eta=soon, eta=later)
     stores.jobs.update(id, owner="w", library_id=library.id)
     for accuracy, flops in ((0.7, 300), (0.8, 400)):
         number = stores.candidates.create(id, {}, flops=flops, adds=0, params=9).number
@@ -192,7 +194,8 @@ def test_a_running_job_shows_what_its_worker_reported(client, spec, stores, libr
     job = client.get(f"/jobs/{id}").json()
 
     assert (job["status"], job["stage"], job["progress"]) == ("running", "search", 0.5)
-    assert job["eta_s"] >= 0
+    assert 0 < job["stage_eta_s"] <= 60
+    assert 60 < job["eta_s"] <= 600
     assert job["spec"] == resolved
     assert job["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
     assert job["counts"] == {"running": 1, "complete": 2, "stopped": 1, "failed": 0}

@@ -116,11 +116,3 @@ def test_the_newest_come_first(events, job):
         events.append(job.id, "tick", str(number))
     assert [event.message for event in events.newest(job.id, 2)] == ["4", "3"]
     assert events.newest("nobody") == []
-
-
-def test_the_first_and_the_last_moment_of_each_type(events, job):
-    made = [events.append(job.id, type, "") for type in ("trial", "queued", "trial")]
-    assert events.spans(job.id) == {
-        "trial": (made[0].created_at, made[2].created_at),
-        "queued": (made[1].created_at, made[1].created_at),
-    }

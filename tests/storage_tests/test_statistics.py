@@ -64,6 +64,15 @@ def test_waiting_is_counted_each_time_that_a_job_leaves_the_queue(database, jobs
     assert again.seconds["queue"] == pytest.approx(100, abs=30)
 
 
+def test_a_job_tells_where_its_own_time_went(database, jobs, job):
+    assert jobs.times(job.id) == {}
+    earlier(database, JobRow, "queued_at", 100)
+    jobs.claim("w", LONG)
+    earlier(database, JobRow, "renewed_at", 500)
+    jobs.update(job.id, owner="w", stage=Stage.LIBRARY)
+    assert jobs.times(job.id) == pytest.approx({"queue": 100, "profile": 500}, abs=30)
+
+
 def test_work_is_counted_for_the_stage_that_it_was_done_in(database, jobs, job, read):
     jobs.claim("w", LONG)
     for stage, seconds in ((Stage.LIBRARY, 500), (Stage.SEARCH, 300), (None, 200)):

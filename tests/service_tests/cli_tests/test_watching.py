@@ -1,6 +1,8 @@
 """`watch`, and what it shows until the job has ended."""
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 
 from pareconv.service.cli import watching
 from pareconv.service.cli.job_view import job_view
@@ -84,7 +86,8 @@ def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
 
 def test_lines_tell_how_far_the_job_is_where_nothing_happens(run, job, stores, monkeypatch):
     stores.jobs.claim("w", 60)
-    stores.jobs.update(job, owner="w", stage=Stage.LIBRARY, progress=0.17)
+    soon = datetime.now(UTC) + timedelta(seconds=90)
+    stores.jobs.update(job, owner="w", stage=Stage.LIBRARY, progress=0.17, stage_eta=soon)
     monkeypatch.setattr(watching, "_QUIET_SECONDS", 0.0)
     once = Job.moments
 
@@ -96,4 +99,5 @@ def test_lines_tell_how_far_the_job_is_where_nothing_happens(run, job, stores, m
 
     monkeypatch.setattr(Job, "moments", cancelled_after_two)
 
-    assert "17% of the job is done, now in its stage library, about " in run("watch", job).stdout
+    told = run("watch", job).stdout
+    assert re.search("17% of the job is done, now in its stage library, about .* of this", told)

@@ -1,7 +1,7 @@
 """The plain values behind the pages."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -110,14 +110,11 @@ def test_a_timeline_tells_how_far_each_stage_is(job):
     running = replace(
         job, status=JobStatus.RUNNING, stage=Stage.SEARCH, progress=0.5, started_at=begun, claims=1
     )
-    spans = {
-        "profiled": (begun + timedelta(seconds=10), begun + timedelta(seconds=10)),
-        "trial": (begun + timedelta(seconds=40), begun + timedelta(seconds=90)),
-    }
-    views = timeline(running, spans)
+    seconds = {"queue": 3.0, "profile": 10.0, "library": 30.0, "search": 12.5}
+    views = timeline(running, seconds)
     assert [view.state for view in views] == ["done", "done", "running", "waiting"]
-    assert [view.seconds for view in views][:2] == [10, 30]
+    assert [view.seconds for view in views] == [10, 30, 12.5, None]
     assert views[2].done == pytest.approx(0.5)
     failed = replace(running, status=JobStatus.FAILED)
-    assert timeline(failed, spans)[2].state == "stopped"
+    assert timeline(failed, seconds)[2].state == "stopped"
     assert {view.state for view in timeline(job, {})} == {"done"}
