@@ -27,7 +27,7 @@ serve: setup
 # must find the same tests in the same order, sets included. The browser tests leave a picture of every page
 # in build/screenshots.
 test: setup
-	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -51,6 +51,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", backends, indirect=True, scope="session")
 
 
+# Whole files go to a process each. Those that take longest come first, lest one core wait for
+# another at the end.
+_LONG = ("test_walkthroughs", "test_story", "test_pipeline", "test_compose", "test_space")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(_LONG)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if postgres_server() is None:
         terminalreporter.write_line(NOT_FOUND, yellow=True)

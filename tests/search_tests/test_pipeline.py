@@ -203,7 +203,7 @@ def test_the_lines_that_the_report_prints_run_each_file(outcome, report, tmp_pat
 
 
 def test_the_same_spec_and_seed_give_the_same_in_another_home(outcome, tmp_path):
-    finish = SPEC["finish"] | {"formats": ["safetensors"]}
+    finish = SPEC["finish"] | {"formats": ["report"]}
     again = Outcome(tmp_path / "home", SPEC | {"finish": finish})
     compared = ("plan", "flops", "params", "accuracy", "loss", "finish_accuracy", "test_accuracy")
     assert [[getattr(each, name) for name in compared] for each in again.candidates] == [
@@ -234,7 +234,9 @@ def test_an_exported_student_is_the_teacher_of_the_next_job(outcome, tmp_path):
     onnx = copyfile(outcome.file("onnx"), tmp_path / "student.onnx")
     teacher = {"architecture": f"file:{onnx}"}
     search = SPEC["search"] | {"trials": 1}
-    spec = SPEC | {"teacher": teacher, "budget": {"flops": "80%"}, "search": search}
+    finish = SPEC["finish"] | {"formats": ["safetensors"]}
+    spec = SPEC | {"teacher": teacher, "search": search, "finish": finish}
+    spec |= {"budget": {"flops": "80%"}}
     done = Outcome(tmp_path / "home", spec)
     assert done.job.error is None
     first = outcome.finalist
@@ -271,8 +273,10 @@ def test_a_teacher_of_other_classes_gets_a_head_and_is_fine_tuned(outcome, tmp_p
 
 
 def test_another_student_and_more_trials_of_a_finished_job(tmp_path):
-    spec = SPEC | {"search": SPEC["search"] | {"trials": 2}}
-    done = Outcome(tmp_path / "home", spec | {"finish": {"finalists": 1, "epochs": 1}})
+    formats = {"safetensors", "report"}
+    finish = {"finalists": 1, "epochs": 1, "formats": list(formats)}
+    spec = SPEC | {"search": SPEC["search"] | {"trials": 2}, "finish": finish}
+    done = Outcome(tmp_path / "home", spec)
     first = done.finalist
     other = 1 - first.number
     how = {"epochs": 2.0, "formats": ["onnx"]}
@@ -285,7 +289,6 @@ def test_another_student_and_more_trials_of_a_finished_job(tmp_path):
     assert student.finish_compute > 1.5 * first.finish_compute * student.flops / first.flops
     files = {(each.number, each.format) for each in done.artifacts}
     assert {format for number, format in files if number == other} == {"onnx"}
-    formats = {"pt2", "onnx", "safetensors", "report"}
     assert {format for number, format in files if number == first.number} == formats
 
     before = [(each.finish_compute, each.test_accuracy) for each in done.candidates]
@@ -298,7 +301,8 @@ def test_another_student_and_more_trials_of_a_finished_job(tmp_path):
 
 
 def test_the_smallest_student_within_an_accuracy_drop(tmp_path):
-    spec = SPEC | {"budget": {"accuracy_drop": 10}, "finish": SPEC["finish"] | {"finalists": 2}}
+    finish = SPEC["finish"] | {"finalists": 2, "formats": ["report"]}
+    spec = SPEC | {"budget": {"accuracy_drop": 10}, "finish": finish}
     done = Outcome(tmp_path / "home", spec)
     assert done.job.error is None
     least = done.job.profile["teacher"]["accuracy"] - 0.1
@@ -316,7 +320,8 @@ PLAN = {"layer1.0": "svd(ratio=0.5)", "layer3.0.conv1": "depthwise"}  # of eithe
 
 def test_a_plan_that_is_given_is_the_only_one_tried(tmp_path):
     """From a library that holds its options alone."""
-    planned = {name: part for name, part in SPEC.items() if name != "budget"} | {"plan": PLAN}
+    finish = SPEC["finish"] | {"formats": ["report"]}
+    planned = SPEC | {"budget": None, "plan": PLAN, "finish": finish}
     done = Outcome(tmp_path / "home", planned)
     assert done.job.error is None
     assert done.job.resolved["search"]["trials"] == 1
@@ -329,7 +334,7 @@ def test_a_plan_that_is_given_is_the_only_one_tried(tmp_path):
 @pytest.mark.parametrize("method", ["mutual", "online_ensemble", "collaborative", "pkkd", "peer"])
 def test_a_given_plan_and_an_online_method_need_no_teacher(method, tmp_path):
     """Neither is a teacher trained, nor does anything learn from one that knows nothing."""
-    finish = {"epochs": 4, "method": method, "formats": ["safetensors"]}
+    finish = {"epochs": 2, "method": method, "formats": ["report"]}
     untaught = {
         "teacher": {"architecture": "cifar_resnet8"},
         "dataset": SPEC["dataset"],

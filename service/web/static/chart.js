@@ -51,7 +51,9 @@ function rangeOf(accuracies) {
   const low = known[Math.floor(known.length * 0.02)];
   const high = known[known.length - 1];
   const edge = Math.max(0.01, (high - low) * 0.08);
-  return [Math.max(0, low - edge), Math.min(1.02, high + edge)];
+  const bottom = Math.max(0, low - edge);
+  // A mark at 100 % is seen whole; no label says more than that.
+  return [bottom, Math.min(1 + 0.02 * (1 - bottom), high + edge)];
 }
 
 function texts(points) {
