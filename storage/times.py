@@ -32,7 +32,7 @@ def worked(session: Session, row: JobRow, now: datetime) -> None:
 def of_job(session: Session, job_id: str) -> dict[str, float]:
     """Seconds in each phase that it was in."""
     query = select(JobTimeRow.phase, JobTimeRow.seconds).where(JobTimeRow.job_id == job_id)
-    return dict(session.execute(query).tuples().all())
+    return {row.phase: row.seconds for row in session.execute(query)}
 
 
 def _add(session: Session, job_id: str, phase: str, seconds: float, *, times: int) -> None:

@@ -74,6 +74,7 @@ _COMMANDS = (
     ("Jobs", jobs.resume),
     ("Jobs", jobs.extend),
     ("Jobs", jobs.finish),
+    ("Jobs", jobs.delete),
     ("This machine", serving.serve),
     ("This machine", serving.worker),
     ("This machine", serving.gc),

@@ -13,9 +13,10 @@ from pareconv.service.cli.connection import (
     connect,
     write_json,
 )
-from pareconv.service.figures import age, percent, size_of
+from pareconv.service.figures import age, counted, percent, size_of
 from pareconv.service.remote.job import Job
 from pareconv.service.typed_values import names
+from pareconv.storage.job_states import JobStatus
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Jobs to list.")]
 Status = Annotated[str | None, typer.Option("--status", help="Only jobs of this status.")]
@@ -54,6 +55,8 @@ Formats = Annotated[
         "--formats", metavar="A,B", help="Of pt2, onnx, safetensors; default: the job's own."
     ),
 ]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 
 
 def jobs(
@@ -210,8 +213,30 @@ def finish(
     """
     with connect(server) as client:
         named = None if formats is None else names(formats)
+        asked = client.jobs.get(job).finish(trial, epochs=epochs, formats=named)
+    _tell(asked, as_json=as_json)
+    if asked.status is JobStatus.SUCCEEDED and not as_json:  # nothing was left to do
+        typer.echo(f"Trial {trial} is finished: `pareconv download {job} --trial {trial}` saves it")
+
+
+def delete(
+    job: JobId, *, yes: Yes = False, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False
+) -> None:
+    """Forget a job that is not running, with its trials, events and study.
+
+    Example: pareconv delete 0sgnepxstxyd494rbccfs0gw53
+    """
+    with connect(server) as client:
         known = client.jobs.get(job)
-        _tell(known.finish(trial, epochs=epochs, formats=named), as_json=as_json)
+        if not yes:
+            named = f" ({known.name})" if known.name else ""
+            trials = counted(known.counts.complete, "complete trial")
+            typer.confirm(f"Delete job {job}{named} with {trials}?", abort=True, err=True)
+        known.delete()
+    if as_json:
+        write_json({"deleted": job})
+    else:
+        typer.echo(f"Job {job} is deleted")
 
 
 def _tell(job: Job, *, as_json: bool) -> None:

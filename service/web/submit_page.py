@@ -34,9 +34,12 @@ from pareconv.storage.uploads import Kind
 router = APIRouter(prefix="/ui", route_class=PageRoute, include_in_schema=False)
 
 _UPLOADS = 100
-_REFUSED: tuple[type[Exception], ...] = (*TABLE, ValidationError)
-From = Annotated[str | None, Query(alias="from", description="id of a job to begin with")]
 Json = dict[str, Any]
+_REFUSED: tuple[type[Exception], ...] = (*TABLE, ValidationError)
+# What an inspection tells of these stands beside their fields.
+_NOTED = ("teacher.normalize", "dataset.image_size", "dataset.augment")
+_UNKNOWN: Json = {"inspection": None, "noted": _NOTED}
+From = Annotated[str | None, Query(alias="from", description="id of a job to begin with")]
 
 
 async def _form(request: Request, settings: InjectedSettings) -> AsyncIterator[FormData]:
@@ -92,13 +95,13 @@ def inspect(
 ) -> Response:
     """The budget's fields, with what teacher and data can reach."""
     values = spec_form.values_of_form(form)
-    shown: Json = {"values": values, "inspection": None, "problem": None, "errors": {}}
+    shown: Json = _UNKNOWN | {"values": values, "problem": None, "errors": {}}
     if not spec_form.missing(values):
         try:
             shown["inspection"] = _inspected(values, stores, tasks)
         except _REFUSED as error:
             shown["problem"] = refusal(error)
-    return page(request, "budget", shown)
+    return page(request, "inspected", shown | {"notes": _notes(shown["inspection"])})
 
 
 @router.post("/uploads/{kind}")
@@ -133,15 +136,21 @@ def show_catalog(
 
 def _shown(stores: Stores, values: spec_form.Values, problem: Problem | None = None) -> Json:
     errors = {} if problem is None else {each.field: each.message for each in problem.errors}
-    return {
+    return _UNKNOWN | {
         "values": values,
         "problem": problem,
         "errors": errors,
-        "inspection": None,
         "formats": spec_form.FORMATS,
         "teachers": stores.uploads["teacher"].page(_UPLOADS)[0],
         "datasets": stores.uploads["dataset"].page(_UPLOADS)[0],
     }
+
+
+def _notes(inspection: Json | None) -> dict[str, str]:
+    """What is told beside each of the noted fields, as far as there is something."""
+    told = [] if inspection is None else inspection["assumptions"]
+    messages = {each["field"]: each["message"] for each in told}
+    return {path: messages.get(path, "") for path in _NOTED}
 
 
 def _base(stores: Stores, values: spec_form.Values) -> Json | None:

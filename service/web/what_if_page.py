@@ -73,6 +73,7 @@ def submit(
 def _predicted(job: Job, stores: Stores, flops: int) -> Json:
     values: Json = {
         "flops": flops,
+        "worst": None,
         "least": 1,
         "front": None,
         "problem": None,
@@ -87,7 +88,8 @@ def _predicted(job: Job, stores: Stores, flops: int) -> Json:
     except (InvalidSpec, Conflict, NotFound) as error:
         return values | {"problem": _told(error)}
     rows = _rows(job, stores, front)
-    return values | {"front": front, "rows": rows, "dots": _dots(rows)}
+    worst = max((row["point"].score for row in rows), default=0.0) or 1.0
+    return values | {"front": front, "rows": rows, "worst": worst, "dots": _dots(rows, worst)}
 
 
 def _told(error: Exception) -> Problem:
@@ -120,9 +122,8 @@ def _rows(job: Job, stores: Stores, front: PredictedFrontView) -> list[Json]:
     ]
 
 
-def _dots(rows: list[Json]) -> list[tuple[float, float]]:
+def _dots(rows: list[Json], worst: float) -> list[tuple[float, float]]:
     """Where each lies in the picture: FLOPs to the right, less score upwards."""
-    worst = max((row["point"].score for row in rows), default=0.0) or 1.0
     return [
         (
             round(_EDGE + (_WIDTH - 2 * _EDGE) * min(1.0, row["point"].flops_ratio), 1),

@@ -25,7 +25,9 @@ def run(client, monkeypatch):
     """Run a command against the server of the test, in a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PARECONV_SERVER", str(client.base_url))
-    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])
+    return lambda *arguments, **options: CliRunner().invoke(
+        app, [str(each) for each in arguments], **options
+    )
 
 
 @pytest.fixture

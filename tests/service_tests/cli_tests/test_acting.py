@@ -1,7 +1,11 @@
-"""`pause`, `priority`, `cancel`, `resume`, `extend`, `finish` and `download`."""
+"""`pause`, `priority`, `cancel`, `resume`, `extend`, `finish`, `delete` and `download`."""
 
 import json
 from pathlib import Path
+
+import pytest
+
+from pareconv.storage.errors import NotFound
 
 
 def test_cancel_and_resume_tell_the_new_status(run, job):
@@ -48,6 +52,22 @@ def test_one_more_trial_is_finished(run, finished, stores):
 
 def test_who_is_finished_is_not_finished_again(run, finished):
     assert json.loads(run("finish", finished, 1, "--json").stdout)["status"] == "succeeded"
+
+
+def test_a_job_is_deleted_where_that_is_confirmed(run, finished, stores):
+    kept = run("delete", finished, input="n\n")
+    assert kept.exit_code == 1
+    assert stores.jobs.get(finished).id == finished
+    result = run("delete", finished, input="y\n")
+    assert result.exit_code == 0
+    assert f"Job {finished} is deleted" in result.stdout
+    with pytest.raises(NotFound):
+        stores.jobs.get(finished)
+
+
+def test_a_script_deletes_without_being_asked(run, job):
+    run("cancel", job)
+    assert json.loads(run("delete", job, "--yes", "--json").stdout) == {"deleted": job}
 
 
 def test_a_format_that_is_none_is_exit_code_2(run, finished):
