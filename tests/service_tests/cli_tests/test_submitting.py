@@ -182,7 +182,7 @@ def test_an_inspection_shows_blocks_reasons_and_reach(run):
     assert "layer1.0 1 1 svd(ratio=0.5) 40.0%" in text
     assert "Left out: conv1: 3 input channels" in text
     assert "FLOPs within reach: 200 to 1.00k; the budget is 500" in text
-    assert "Warning: teacher.normalize: taken from the images." in text
+    assert "Assumed: teacher.normalize: taken from the images." in text
 
 
 def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
@@ -192,7 +192,7 @@ def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
     result = run(*asked, "--budget-flops", "50%")
 
     assert result.exit_code == 0
-    assert "Warning: teacher.normalize: the weights do not say" in result.stderr
+    assert "Assumed: teacher.normalize: the weights do not say" in result.stderr
     assert run(*asked, "--budget-flops", "50%", "--normalize", "cifar10").stderr == ""
 
 
