@@ -33,7 +33,8 @@ def _assumed(spec: JobSpec) -> Iterator[Assumption]:
             message="the weights do not say how their images were normalised; the job tries the "
             "customary ways (imagenet, cifar10, pixels from 0 to 1, -1 to 1 or 0 to 255, the "
             "training images' own) and takes that with which the teacher is right most often on "
-            "validation images. If it was another way, give its mean and deviation",
+            "validation images; a teacher that gets a new head takes the images' own. If it was "
+            "another way, give its mean and deviation",
         )
     if dataset.augment == "auto" and dataset.source != "digits":
         yield Assumption(

@@ -34,7 +34,8 @@ class Finalists:
         JobFailed where none of the front could be finished.
         """
         self._run.begin(Stage.FINISH)
-        with Flights[int](self._run, self._at_once) as flights:
+        at_once = 1 if self._profiled.finishes_one_by_one else None
+        with Flights[int](self._run, at_once) as flights:
             while True:
                 while flights.has_room and (candidate := self._next(flights)) is not None:
                     self._start(candidate, flights)
@@ -49,14 +50,6 @@ class Finalists:
         if self._drop is not None:
             self._tell_answer(self._drop, finalists)
         self._run.advance(Stage.FINISH, 1, later_s=0.0)
-
-    @property
-    def _at_once(self) -> int | None:
-        """One by one where who comes next hangs on who was finished before, and where latencies
-        count, which others at work would falsify.
-        """
-        is_timed = self._profiled.spec.latency is not None
-        return 1 if self._drop is not None or is_timed else None
 
     def _next(self, flights: Flights[int]) -> Candidate | None:
         return self._chosen(flights) or self._asked(flights)

@@ -298,8 +298,8 @@ class LibraryBuilder:
 class _Progress:
     """That of one chunk of several, which take about as long, told whenever a percent is done.
 
-    Each rung takes about as long: half of the options learn from twice as many images. So does
-    what is left to score at the end, as a rule.
+    Each rung takes about as long: half of the options learn from twice as many images. What is
+    scored at the end counts as one more.
     """
 
     def __init__(self, emit: Emit, position: int, chunks: int) -> None:

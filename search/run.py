@@ -117,6 +117,13 @@ class Profiled:
         return AccuracyDrop.of(self.spec.accuracy_drop, accuracy, quantity)
 
     @property
+    def finishes_one_by_one(self) -> bool:
+        """Where who comes next hangs on who was finished before, and where latencies count, which
+        others at work would falsify.
+        """
+        return self.accuracy_drop is not None or self.spec.latency is not None
+
+    @property
     def bench(self) -> dict[str, Any]:
         """What a task needs to set up its workbench."""
         return {"spec": self.spec.to_json(), "weights": self.profile["weights"]}

@@ -192,7 +192,8 @@ class Study:
         if not took:
             return None
         brief, finish = self._profiled.spec.distill, self._profiled.spec.finish
-        rounds = math.ceil(finish.finalists / self._run.executor.slots)
+        at_once = 1 if self._profiled.finishes_one_by_one else self._run.executor.slots
+        rounds = math.ceil(finish.finalists / at_once)
         return rounds * finish.epochs * statistics.mean(took) / brief.epochs
 
     def _is_in_time(self) -> bool:

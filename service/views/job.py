@@ -135,7 +135,7 @@ class JobView(BaseModel):
     stage: Stage | None = Field(description="which of the four stages runs, or ran last")
     progress: float = Field(ge=0, le=1)
     stage_eta_s: float | None = Field(
-        None, description="seconds to go of its stage, while it runs and can be told"
+        description="seconds to go of its stage, while it runs and can be told"
     )
     eta_s: float | None = Field(
         description="seconds to go, stages to come included, which can be told from the first "

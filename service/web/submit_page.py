@@ -37,7 +37,7 @@ _UPLOADS = 100
 Json = dict[str, Any]
 _REFUSED: tuple[type[Exception], ...] = (*TABLE, ValidationError)
 # What an inspection tells of these stands beside their fields.
-_NOTED = ("teacher.normalize", "dataset.image_size", "dataset.augment")
+_NOTED = ("teacher.normalize", "dataset.augment")
 _UNKNOWN: Json = {"inspection": None, "noted": _NOTED}
 From = Annotated[str | None, Query(alias="from", description="id of a job to begin with")]
 

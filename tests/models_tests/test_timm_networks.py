@@ -1,5 +1,6 @@
 """timm's CNNs by name: traced whole, their parameters called as they were."""
 
+import huggingface_hub
 import pytest
 import torch
 from torch import nn
@@ -95,6 +96,7 @@ def test_without_timm_none_is_listed_and_the_remedy_named(monkeypatch: pytest.Mo
 
 
 def test_weights_that_cannot_be_fetched_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Its variable of the environment is read when the package is loaded.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=r"timm/lcnet_050 cannot be fetched: .*give a weights"):
         pretrained("timm/lcnet_050")

@@ -335,7 +335,7 @@ def test_a_stop_is_no_failure_of_the_trial_that_ran(home):
         home.stores.jobs.pause(home.id)
         while True:
             poll()
-            time.sleep(0.05)
+            time.sleep(0.05)  # as the executor asks while a child is at work
 
     worker, _ = home.worker(on_trial=on_trial)
     worker.work_once()
