@@ -24,12 +24,12 @@ from pareconv.models.errors import PlanError
 from pareconv.models.plan import Option, Plan
 from pareconv.models.rewriting import rewrite
 from pareconv.search.checkpoints import restore_weights
+from pareconv.search.chooser import problem_of
 from pareconv.search.errors import Diverged
 from pareconv.search.evaluation import evaluate, recalibrate
 from pareconv.search.finishing import EXAMS, polish
 from pareconv.search.proposals import Problem, uniform_plans
 from pareconv.search.run import Profiled
-from pareconv.search.study import problem_of
 from pareconv.search.teaching import first_look, training_of
 from pareconv.search.trial import PACE, Trial, assemble, run_trial
 from pareconv.search.workbench import Workbench

@@ -24,9 +24,9 @@ from benchmarks.pool import single_threaded
 from benchmarks.record import Record
 from benchmarks.setting import require_data, spec
 from pareconv.models.plan import Plan
+from pareconv.search.chooser import problem_of
 from pareconv.search.preparing import Prepared
 from pareconv.search.proposals import Proposer
-from pareconv.search.study import problem_of
 from pareconv.search.trial import Trial, run_trial
 
 Row = dict[str, Any]

@@ -1,4 +1,6 @@
 import time
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -326,6 +328,20 @@ def test_how_long_the_job_takes_is_told_from_the_first_complete_trial_on(home):
     work(home, search=SPEC, script={"on_trial": lambda *_: seen.append(home.job)})
     assert (seen[0].stage_eta, seen[0].eta) == (None, None)
     assert seen[1].stage_eta < seen[1].eta  # the finish comes later
+
+
+def test_what_is_to_be_evaluated_again_counts_in_how_long_the_job_takes(home):
+    left = []
+
+    def measured(payload):
+        if payload["attempt"]:
+            left.append((home.job.eta - datetime.now(UTC)).total_seconds())
+        return {"accuracy_stderr": 0.03, "seconds": 100}
+
+    work(home, search=SPEC | {"repeats": 1}, script={"measured": measured})
+    assert len(left) > 1
+    steps = [before - after for before, after in pairwise(left)]
+    assert steps == pytest.approx([100] * len(steps), abs=2)
 
 
 def test_a_stop_is_no_failure_of_the_trial_that_ran(home):
