@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pareconv.service.cli import (
+    catalog,
     doctor,
     jobs,
     libraries,
@@ -13,6 +14,7 @@ from pareconv.service.cli import (
     serving,
     submission,
     tokens,
+    uploads,
     watching,
 )
 from pareconv.service.cli.connection import (
@@ -32,7 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-shelf = typer.Typer(invoke_without_command=True)
+libraries_group = typer.Typer(invoke_without_command=True)
+uploads_group = typer.Typer(invoke_without_command=True)
 database = typer.Typer(help="The database.", no_args_is_help=True)
 keys = typer.Typer(help="Who may ask this machine's server.", no_args_is_help=True)
 
@@ -75,6 +78,9 @@ _COMMANDS = (
     ("Jobs", jobs.extend),
     ("Jobs", jobs.finish),
     ("Jobs", jobs.delete),
+    ("What there is", catalog.architectures),
+    ("What there is", catalog.operators),
+    ("What there is", catalog.methods),
     ("This machine", serving.serve),
     ("This machine", serving.worker),
     ("This machine", serving.gc),
@@ -85,9 +91,12 @@ _COMMANDS = (
 
 for _panel, _command in _COMMANDS:
     app.command(rich_help_panel=_panel)(asking(_command))
-shelf.callback()(asking(libraries.libraries))
-shelf.command("front")(asking(libraries.front))
-app.add_typer(shelf, name="libraries", rich_help_panel="Jobs")
+libraries_group.callback()(asking(libraries.libraries))
+libraries_group.command("front")(asking(libraries.front))
+app.add_typer(libraries_group, name="libraries", rich_help_panel="What there is")
+uploads_group.callback()(asking(uploads.uploads))
+uploads_group.command("delete")(asking(uploads.delete))
+app.add_typer(uploads_group, name="uploads", rich_help_panel="What there is")
 database.command("upgrade")(serving.upgrade)
 app.add_typer(database, name="db", rich_help_panel="This machine")
 keys.command("create")(tokens.create)

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,7 +12,6 @@ from pydantic_core import to_json
 
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.client import Client
-from pareconv.service.remote.errors import ClientError
 
 # What a command's own --server and --token are when they were not given there.
 SAME_AS_GLOBAL = ""
@@ -66,26 +65,6 @@ Token = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
-
-def _known_jobs(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """What a shell completes: ids of the latest jobs, each with what it is; none in trouble."""
-    typed, before = context.params, context.find_root().params
-    server, token = (typed.get(name) or before.get(name) for name in ("server", "token"))
-    try:
-        with Client(server, token, timeout=2) as client:
-            for job in client.jobs.page(limit=100).items:
-                if job.id.startswith(incomplete):
-                    yield job.id, f"{job.status}{f', {job.name}' if job.name else ''}"
-    except (ClientError, ValueError):
-        return
-
-
-JobId = Annotated[
-    str,
-    typer.Argument(
-        metavar="JOB", help="Id of the job, as `jobs` lists it.", autocompletion=_known_jobs
-    ),
-]
 
 _token: ContextVar[str | None] = ContextVar("token", default=None)
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pareconv.service.cli.cost_cells import cost, limits_of
+from pareconv.service.cli.tables import plain_table
 from pareconv.service.figures import count, counted, percent, plan_in_short, size_of
 from pareconv.service.views.front import ParetoView, Point
 
@@ -44,7 +44,7 @@ def _heading(front: ParetoView) -> Text:
 
 
 def _table(front: ParetoView) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = plain_table()
     has_adds = any(point.adds for point in front.points)
     has_latency = any(point.latency_ms is not None for point in front.points)
     is_finished = any(point.finalist for point in front.points)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pareconv.service.cli.tables import plain_table
 from pareconv.service.figures import count, percent
 from pareconv.service.views.inspection import InspectedOption, InspectionView
 
@@ -37,7 +37,7 @@ def _teacher(inspection: InspectionView) -> str:
 
 
 def _blocks(inspection: InspectionView) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("Block", overflow="fold")
     table.add_column("Convolutions", justify="right")
     table.add_column("Options", justify="right")

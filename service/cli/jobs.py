@@ -8,11 +8,11 @@ import typer
 from pareconv.service.cli.connection import (
     SAME_AS_GLOBAL,
     AsJson,
-    JobId,
     Server,
     connect,
     write_json,
 )
+from pareconv.service.cli.job_argument import JobId, job_of
 from pareconv.service.figures import age, counted, percent, size_of
 from pareconv.service.remote.job import Job
 from pareconv.service.typed_values import names
@@ -81,21 +81,17 @@ def jobs(
 
 
 def _print_jobs(items: list[Job]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from pareconv.service.cli.tables import print_list
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("Job", no_wrap=True)
-    table.add_column("Name", overflow="fold")  # the only one that gives way
-    for title in ("Status", "Stage", "Done", "Best", "Age"):
-        table.add_column(title, no_wrap=True)
-    for job in items:
-        best = percent(job.best.accuracy if job.best else None)
-        done = percent(job.progress, digits=0)
-        named = (job.id, job.name or "", job.status, job.stage or "-")
-        table.add_row(*named, done, best, age(job.created_at))
-    Console().print(table)
+    titles = ("Job", "Name", "Status", "Stage", "Done", "Best", "Age")
+    print_list(titles, map(_row, items), folding={"Name"})
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    best = percent(job.best.accuracy if job.best else None)
+    done = percent(job.progress, digits=0)
+    named = (job.id, job.name or "", job.status, job.stage or "-")
+    return (*named, done, best, age(job.created_at))
 
 
 def front(
@@ -111,7 +107,7 @@ def front(
     Example: pareconv front 0sgnepxstxyd494rbccfs0gw53 --full
     """
     with connect(server) as client:
-        found = client.jobs.get(job).front(objectives=objectives)
+        found = job_of(client, job).front(objectives=objectives)
         if as_json:
             write_json(found)
             return
@@ -136,7 +132,7 @@ def download(
     Example: pareconv download 0sgnepxstxyd494rbccfs0gw53 --trial 7 --format onnx
     """
     with connect(server) as client:
-        paths = client.jobs.get(job).download(to, trial=trial, format=format)
+        paths = job_of(client, job).download(to, trial=trial, format=format)
     if as_json:
         write_json([{"path": path, "bytes": path.stat().st_size} for path in paths])
         return
@@ -150,7 +146,7 @@ def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
     Example: pareconv cancel 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
-        _tell(client.jobs.get(job).cancel(), as_json=as_json)
+        _tell(job_of(client, job).cancel(), as_json=as_json)
 
 
 def pause(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
@@ -159,7 +155,7 @@ def pause(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fals
     Example: pareconv pause 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
-        _tell(client.jobs.get(job).pause(), as_json=as_json)
+        _tell(job_of(client, job).pause(), as_json=as_json)
 
 
 def priority(
@@ -170,7 +166,7 @@ def priority(
     Example: pareconv priority 0sgnepxstxyd494rbccfs0gw53 5
     """
     with connect(server) as client:
-        _tell(client.jobs.get(job).prioritize(priority), as_json=as_json)
+        _tell(job_of(client, job).prioritize(priority), as_json=as_json)
 
 
 def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
@@ -179,7 +175,7 @@ def resume(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fal
     Example: pareconv resume 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
-        _tell(client.jobs.get(job).resume(), as_json=as_json)
+        _tell(job_of(client, job).resume(), as_json=as_json)
 
 
 def extend(
@@ -195,7 +191,7 @@ def extend(
     Example: pareconv extend 0sgnepxstxyd494rbccfs0gw53 --trials 40
     """
     with connect(server) as client:
-        _tell(client.jobs.get(job).extend(trials, time_limit_s=time_limit), as_json=as_json)
+        _tell(job_of(client, job).extend(trials, time_limit_s=time_limit), as_json=as_json)
 
 
 def finish(
@@ -213,10 +209,12 @@ def finish(
     """
     with connect(server) as client:
         named = None if formats is None else names(formats)
-        asked = client.jobs.get(job).finish(trial, epochs=epochs, formats=named)
+        asked = job_of(client, job).finish(trial, epochs=epochs, formats=named)
     _tell(asked, as_json=as_json)
     if asked.status is JobStatus.SUCCEEDED and not as_json:  # nothing was left to do
-        typer.echo(f"Trial {trial} is finished: `pareconv download {job} --trial {trial}` saves it")
+        typer.echo(
+            f"Trial {trial} is finished: `pareconv download {asked.id} --trial {trial}` saves it"
+        )
 
 
 def delete(
@@ -227,16 +225,16 @@ def delete(
     Example: pareconv delete 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
-        known = client.jobs.get(job)
+        known = job_of(client, job)
         if not yes:
             named = f" ({known.name})" if known.name else ""
             trials = counted(known.counts.complete, "complete trial")
-            typer.confirm(f"Delete job {job}{named} with {trials}?", abort=True, err=True)
+            typer.confirm(f"Delete job {known.id}{named} with {trials}?", abort=True, err=True)
         known.delete()
     if as_json:
-        write_json({"deleted": job})
+        write_json({"deleted": known.id})
     else:
-        typer.echo(f"Job {job} is deleted")
+        typer.echo(f"Job {known.id} is deleted")
 
 
 def _tell(job: Job, *, as_json: bool) -> None:

@@ -73,18 +73,14 @@ def front(
 
 
 def _print_libraries(items: list[LibraryView]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from pareconv.service.cli.tables import print_list
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("Library", no_wrap=True)
-    table.add_column("Teacher", overflow="fold")  # the only one that gives way
-    for title in ("FLOPs", "Params", "State", "Age"):
-        table.add_column(title, no_wrap=True)
-    for library in items:
-        cost = library.teacher_cost
-        state = "being built" if library.building else "idle"
-        figures = (count(cost.flops), count(cost.params), state, age(library.updated_at))
-        table.add_row(library.id, library.architecture, *figures)
-    Console().print(table)
+    titles = ("Library", "Teacher", "FLOPs", "Params", "State", "Age")
+    print_list(titles, map(_row, items), folding={"Teacher"})
+
+
+def _row(library: LibraryView) -> tuple[str, ...]:
+    cost = library.teacher_cost
+    state = "being built" if library.building else "idle"
+    figures = (count(cost.flops), count(cost.params), state, age(library.updated_at))
+    return (library.id, library.architecture, *figures)

@@ -1,11 +1,11 @@
 """A predicted front as a terminal shows it: the library, the budget and the plans."""
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pareconv.service.cli.cost_cells import cost, limits_of
+from pareconv.service.cli.tables import plain_table
 from pareconv.service.figures import count, plan_in_short
 from pareconv.service.views.prediction import PredictedFrontView
 
@@ -25,7 +25,7 @@ def _heading(front: PredictedFrontView) -> str:
 
 
 def _table(front: PredictedFrontView) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = plain_table()
     has_adds = any(point.adds for point in front.points)
     table.add_column("FLOPs", justify="right", no_wrap=True)
     if has_adds:

@@ -98,19 +98,13 @@ def _tokens() -> Iterator["TokenStore"]:
 
 
 def _print_tokens(found: list["Token"]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from pareconv.service.cli.tables import print_list
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("Token", no_wrap=True)
-    table.add_column("Name", overflow="fold")  # the only one that gives way
-    for title in ("Scope", "State", "Last use", "Age"):
-        table.add_column(title, no_wrap=True)
-    for token in found:
-        last = token.last_used_at
-        state = "in use" if token.revoked_at is None else "revoked"
-        used = "never" if last is None else age(last.isoformat())
-        figures = (token.scope, state, used, age(token.created_at.isoformat()))
-        table.add_row(token.id, token.name or "", *figures)
-    Console().print(table)
+    titles = ("Token", "Name", "Scope", "State", "Last use", "Age")
+    print_list(titles, map(_row, found), folding={"Name"})
+
+
+def _row(token: "Token") -> tuple[str, ...]:
+    state = "in use" if token.revoked_at is None else "revoked"
+    used = "never" if token.last_used_at is None else age(token.last_used_at)
+    return (token.id, token.name or "", token.scope, state, used, age(token.created_at))

@@ -11,12 +11,12 @@ import typer
 from pareconv.service.cli.connection import (
     SAME_AS_GLOBAL,
     AsJson,
-    JobId,
     Server,
     connect,
     write_json_line,
 )
 from pareconv.service.cli.failures import ExitCode
+from pareconv.service.cli.job_argument import JobId, job_of
 from pareconv.service.remote.errors import ClientError, JobEnded, is_passing
 from pareconv.service.remote.front import Front
 from pareconv.service.remote.job import Job
@@ -35,7 +35,7 @@ def watch(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = Fals
     Example: pareconv watch 0sgnepxstxyd494rbccfs0gw53
     """
     with connect(server) as client:
-        follow(client.jobs.get(job), server=client.url, as_json=as_json)
+        follow(job_of(client, job), server=client.url, as_json=as_json)
 
 
 def follow(job: Job, *, server: str, as_json: bool = False) -> None:

@@ -19,6 +19,19 @@ def test_an_unknown_job_is_told_where_known_ones_are(run):
     assert "no job '0sg'; `pareconv jobs` lists them" in result.stderr
 
 
+def test_the_latest_job_needs_no_id(run, job, client, spec):
+    newest = client.post("/jobs", json=spec | {"name": "newest"}).json()["id"]
+    assert run("cancel", "latest").stdout == f"Job {newest} is cancelled\n"
+    assert run("delete", "latest", "--yes").stdout == f"Job {newest} is deleted\n"
+    assert json.loads(run("cancel", "latest", "--json").stdout)["id"] == job
+
+
+def test_a_latest_job_that_is_not_there_is_told(run):
+    result = run("front", "latest")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there is no job yet; `pareconv submit` creates one" in result.stderr
+
+
 def test_pause_and_resume_tell_the_new_status(run, job):
     assert run("pause", job).stdout == f"Job {job} is paused\n"
     assert run("resume", job).stdout == f"Job {job} is queued\n"

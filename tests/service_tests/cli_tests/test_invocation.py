@@ -60,7 +60,13 @@ def test_a_setting_that_cannot_be_is_exit_code_2(run):
 def test_the_help_tells_the_exit_codes_and_an_example_of_every_command(run):
     assert "3 no server answers" in run("--help").stdout.replace("\n", " ")
     names = [command.callback.__name__ for command in app.registered_commands]
-    groups = [["db", "upgrade"], ["libraries"], ["libraries", "front"]]
+    groups = [
+        ["db", "upgrade"],
+        ["libraries"],
+        ["libraries", "front"],
+        ["uploads"],
+        ["uploads", "delete"],
+    ]
     for command in [[name] for name in names] + groups:
         assert f"Example: pareconv {' '.join(command)}" in run(*command, "--help").stdout
 
