@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from scipy.stats import spearmanr
-
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _MINUS, _NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -55,6 +53,8 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
     left, right = [a for a, _ in pairs], [b for _, b in pairs]
     if len(pairs) < 3 or len(set(left)) == 1 or len(set(right)) == 1:
         return None
+    from scipy.stats import spearmanr  # here, as it takes long to load
+
     return float(spearmanr(left, right).statistic)
 
 

@@ -105,8 +105,8 @@ def test_every_operator_everywhere_in_a_convnext(small_convnext: Architecture) -
     ("name", "turn"), [(name, turn) for turn, name in enumerate(SMALLEST) if name not in CIFAR]
 )
 def test_smallest_of_each_family(name: str, turn: int) -> None:
-    """With a third of the operators each; `make test-slow` tries all of them on all."""
-    check_network(architecture(name), EVERYTHING[turn % 3 :: 3], by_turns)
+    """With some of the operators each, all of them by turns; `make test-slow` tries all on all."""
+    check_network(architecture(name), EVERYTHING[turn % 6 :: 6], by_turns)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_blocks_cost_all_that_is_convolved_and_no_option_saves_more(
 def test_blocks_together_cost_no_more_than_the_network(name: str) -> None:
     """Also where a block begins with the parts of a tensor that was split."""
     split = canonical(architecture(name).build(10))
-    table = find_space(split, (1, 3, 32, 32), Scope()).table
+    table = find_space(split, (1, 3, 32, 32), Scope(["svd"])).table
     costs = block_costs(split, (1, 3, 32, 32), table.changes)
     assert all(cost.flops > 0 and cost.params > 0 for cost in costs.values())
     assert 0.9 < sum(cost.flops for cost in costs.values()) / table.teacher.flops <= 1
