@@ -134,6 +134,8 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     network, preparation = build_teacher(spec, known, len(data.classes), references)
     if known.classes is not None:
         _check_fits(network, known, data)
+    if known.own_size not in (None, data.image_size):
+        assumed.append(_other_size(known, data))
     if preparation == "fine-tuning":
         assumed.append(_new_head(data))
     space = _space(spec, network, data)
@@ -141,6 +143,15 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
     if known_latencies := Known.of(spec, references, device_of(spec)):
         space = timed_if_known(space, network, found.shape, known_latencies)
     return found.with_space(spec, space)
+
+
+def _other_size(known: Architecture, data: Contents) -> Assumption:
+    return Assumption(
+        field="dataset.image_size",
+        message=f"the teacher's file is made for images of {known.own_size} pixels a side, and "
+        f"these have {data.image_size}, at which it may be right less often; where that is not "
+        f"meant, say {known.own_size}",
+    )
 
 
 def _new_head(data: Contents) -> Assumption:
@@ -162,8 +173,8 @@ def _check_fits(network: fx.GraphModule, known: Architecture, data: Contents) ->
         remedy = "set dataset.image_size"
         if known.file is None:
             remedy += ", or let it take three channels, as grey images have them too"
-        else:
-            remedy = f"it is made for {known.default_size}: {remedy}"
+        elif known.own_size is not None:
+            remedy = f"it is made for {known.own_size}: {remedy}"
         raise InvalidSpec(
             "dataset.image_size",
             f"images [N, 3, {size}, {size}] do not go through the network of {known.name} "

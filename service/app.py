@@ -1,5 +1,6 @@
 """The app: settings in, routes and their parts out. Nothing is opened before the server starts."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -38,6 +39,8 @@ from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
 from pareconv.service.web import routes as web
+
+logger = logging.getLogger(__name__)
 
 _UPLOAD_PATHS = frozenset({"/jobs", "/inspect", "/teachers", "/datasets"}) | web.UPLOAD_PATHS
 _ROUTERS = (
@@ -96,6 +99,7 @@ async def _lifespan(
     app: FastAPI, settings: ServiceSettings, runner: Runner | None, dashboard: Dashboard
 ) -> AsyncIterator[None]:
     stores = Stores.open(settings)
+    _tell_of_others(stores)
     tasks = Tasks(runner or _started_child(settings))
     app.state.settings = settings
     app.state.stores = stores
@@ -116,6 +120,18 @@ async def _lifespan(
         dashboard.close()
         tasks.close()
         stores.database.close()
+
+
+def _tell_of_others(stores: Stores) -> None:
+    """A second server on one home is easily started by mistake."""
+    if workers := stores.statistics.read().workers:
+        hosts = ", ".join(sorted({each.host for each in workers}))
+        logger.warning(
+            "workers already at work on this database: %d, on %s; they share its jobs with those "
+            "of this server. Another --home (PARECONV_HOME) keeps them apart",
+            len(workers),
+            hosts,
+        )
 
 
 def _started_child(settings: ServiceSettings) -> Child:

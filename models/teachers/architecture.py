@@ -31,4 +31,5 @@ class Architecture:
     statistics: tuple[Triple, Triple] = IMAGENET
     # That holds the network: it is built with the weights there, but for a head of other classes.
     file: Path | None = None
+    own_size: int | None = None  # of the images that the file is made for, where it says so
     classes: int | None = None  # of the head that it has already, in a file or as a module

@@ -42,6 +42,7 @@ def of_file(name: str, path: Path, *, trusted: bool = False) -> Architecture:
         build=build,
         default_size=ends.size or _USUAL_SIZE,
         file=path,
+        own_size=ends.size,
         classes=classes_of(network),
     )
 

@@ -10,19 +10,19 @@ _SPACE = "\N{NO-BREAK SPACE}"
 def percent(share: float | None, digits: int = 1) -> str:
     if share is None:
         return _NOTHING
-    return f"{100 * share:.{digits}f}{_SPACE}%"
+    return f"{100 * share:.{digits}f}%"
 
 
 def tick_percent(share: float) -> str:
     """As on an axis: the digits that it needs."""
-    return f"{100 * share:.4g}{_SPACE}%"
+    return f"{100 * share:.4g}%"
 
 
 def count(number: float) -> str:
-    """Three significant figures with a unit: 40927872 is 40.9 M."""
+    """Three significant figures with a unit: 40927872 is 40.9M."""
     for size, unit in _UNITS:
         if abs(number) >= size * 0.9995:
-            return f"{_three(number / size)}{_SPACE}{unit}"
+            return f"{_three(number / size)}{unit}"
     return plain(number)
 
 

@@ -330,6 +330,18 @@ def test_a_network_in_a_file_must_fit_the_images(inspected, network, refusal):
     assert "made for 32: set dataset.image_size" in reason
 
 
+def test_images_of_another_size_than_the_file_is_made_for_are_told(inspected, network):
+    teacher, few = {"architecture": network("cifar_resnet8")}, {"operators": ["svd"]}
+
+    def told(size):
+        found = inspected(teacher=teacher, dataset={"image_size": size}, search=few)
+        return [each.message for each in found.assumed if each.field == "dataset.image_size"]
+
+    assert told(16) == []
+    (message,) = told(24)
+    assert "made for images of 16 pixels a side, and these have 24" in message
+
+
 def test_a_network_in_a_file_has_weights_of_its_own(network, refusal):
     teacher = {"architecture": network("cifar_resnet8"), "weights": "default"}
     assert "leave it out" in refusal("teacher.weights", teacher=teacher)

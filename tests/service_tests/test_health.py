@@ -5,6 +5,7 @@ import shutil
 from importlib.metadata import version
 
 from pareconv.storage.errors import Unavailable
+from pareconv.storage.workers import WorkerStore
 
 WELL = {"status": "ok", "database": "ok", "files": "ok", "tasks": "ok"}
 
@@ -60,3 +61,15 @@ def test_versions(client):
     assert found["pareconv"] == version("pareconv")
     assert found["python"] == platform.python_version()
     assert found["api"] == "1"
+
+
+def test_a_server_beside_workers_of_another_says_so(client_of, caplog):
+    def told():
+        return [each for each in caplog.messages if "already at work on this database" in each]
+
+    first = client_of()
+    assert told() == []
+    WorkerStore(first.app.state.stores.database).saw("w", host="next-door")
+    client_of()
+    (message,) = told()
+    assert "already at work on this database: 1, on next-door" in message
