@@ -21,7 +21,7 @@ Search = Annotated[
 def architectures(
     search: Search = None, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False
 ) -> None:
-    """List the networks that can be a teacher by name.
+    """List the networks that can be a teacher by name; --json tells their papers too.
 
     Example: pareconv architectures resnet
     """
@@ -36,12 +36,16 @@ def architectures(
     from pareconv.service.cli.tables import print_list
 
     rows = [
-        (each.name, "yes" if each.pretrained else "-", f"{each.default_size} px",
-         f"{each.min_size} px", each.source)
+        (
+            each.name,
+            "yes" if each.pretrained else "-",
+            f"{each.default_size} px",
+            f"{each.min_size} px",
+        )
         for each in found
-    ]  # fmt: skip
-    titles = ("Architecture", "Trained weights", "Images of", "At least", "Source")
-    print_list(titles, rows, folding={"Architecture", "Source"})
+    ]
+    titles = ("Architecture", "Trained weights", "Images of", "At least")
+    print_list(titles, rows, folding={"Architecture"})
 
 
 def operators(*, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
