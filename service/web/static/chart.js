@@ -37,7 +37,8 @@ function axes(costName, accuracies) {
     hovermode: "closest",
     hoverlabel: { bgcolor: colour("shade"), bordercolor: colour("line"), font: { color: colour("ink") } },
     showlegend: true,
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    // By the container: by the plot, it stays where it was when the window gets another width.
+    legend: { orientation: "h", yref: "container", y: 1, yanchor: "top", x: 0 },
     xaxis: { ...soft, title: { text: costName }, rangemode: "tozero", tickformat: "~s" },
     yaxis: { ...soft, title: { text: "accuracy on validation" }, tickformat: ".1%", range: rangeOf(accuracies) },
     uirevision: costName,
@@ -54,6 +55,11 @@ function rangeOf(accuracies) {
   const bottom = Math.max(0, low - edge);
   // A mark at 100 % is seen whole; no label says more than that.
   return [bottom, Math.min(1 + 0.02 * (1 - bottom), high + edge)];
+}
+
+// With the ends of the errors that are drawn.
+function reached(points) {
+  return points.accuracy.flatMap((each, i) => (points.stderr[i] ? [each - points.stderr[i], each + points.stderr[i]] : [each]));
 }
 
 function texts(points) {
@@ -116,7 +122,7 @@ function draw(data) {
     place.querySelector(".waiting p").textContent = "Nothing is measured yet: the teacher comes first.";
     return;
   }
-  const layout = axes(data.cost_name, [...data.trials.accuracy, ...data.finalists.map((f) => f.accuracy), data.teacher?.accuracy ?? null]);
+  const layout = axes(data.cost_name, [...reached(data.trials), ...data.finalists.map((f) => f.accuracy), data.teacher?.accuracy ?? null]);
   layout.shapes = lines(data);
   layout.annotations = labels(data);
   const isNarrow = place.clientWidth < 520;
