@@ -3,6 +3,7 @@
 
 const place = document.getElementById("chart");
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const narrow = matchMedia("(max-width: 40rem)");
 const CONFIG = {
   displaylogo: false,
   responsive: true,
@@ -125,11 +126,10 @@ function draw(data) {
   const layout = axes(data.cost_name, [...reached(data.trials), ...data.finalists.map((f) => f.accuracy), data.teacher?.accuracy ?? null]);
   layout.shapes = lines(data);
   layout.annotations = labels(data);
-  const isNarrow = place.clientWidth < 520;
   const found = traces(data);
-  if (isNarrow) found[0].marker.showscale = false;
+  if (narrow.matches) found[0].marker.showscale = false;
   place.querySelector(".waiting")?.remove();
-  Plotly.react(place, found, layout, { ...CONFIG, displayModeBar: isNarrow ? false : "hover" });
+  Plotly.react(place, found, layout, { ...CONFIG, displayModeBar: narrow.matches ? false : "hover" });
   document.getElementById("chart-note").textContent = data.hidden
     ? `${data.hidden} trials that others dominate and that lie close to one that is drawn are left out; all are in the list of trials.`
     : "";
@@ -187,5 +187,5 @@ async function show() {
 if (place) {
   show();
   document.body.addEventListener("job-event", show);
-  dark.addEventListener("change", () => (shown ? draw(shown) : show()));
+  for (const each of [dark, narrow]) each.addEventListener("change", () => (shown ? draw(shown) : show()));
 }

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from pareconv.storage.scopes import Scope
+
 AXE = Path(__file__).parent / "axe.min.js"
 TRIALS = 10_000
 CHARTS_FIT = """() => [...document.querySelectorAll(".js-plotly-plot")].every(each => {
@@ -126,3 +128,12 @@ def test_an_answer_of_the_api_is_told_where_it_refuses(page, shared_client, seed
     shared_client.delete(f"/jobs/{job.id}")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("alert")).to_contain_text(job.id)
+
+
+def test_a_token_lets_in(page, client, picture):
+    _, secret = client.app.state.stores.tokens.create(Scope.READ)
+    page.goto(f"{client.base_url}/")
+    picture(page, "log in")
+    page.get_by_label("Token").fill(secret)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("No job yet.")).to_be_visible()
