@@ -34,7 +34,7 @@ def _assumed(spec: JobSpec) -> Iterator[Assumption]:
             "customary ways (imagenet, cifar10, pixels from 0 to 1, -1 to 1 or 0 to 255, the "
             "training images' own) and takes that with which the teacher is right most often on "
             "validation images; a teacher that gets a new head takes the images' own. If it was "
-            "another way, give its mean and deviation",
+            "another way, say so (--normalize), as an accuracy at a guess can be a little lower",
         )
     if dataset.augment == "auto" and dataset.source != "digits":
         yield Assumption(

@@ -25,10 +25,11 @@ class Normalization:
     images: int
 
     def __str__(self) -> str:
-        told = [f"{name} {each.accuracy:.1%}" for name, each in self.accuracies.items()]
+        best = sorted(self.accuracies.items(), key=lambda each: -each[1].accuracy)
+        told = ", ".join(f"{name} {found.accuracy:.1%}" for name, found in best)
         return (
-            f"normalised by {self.name}, with which the teacher is right most often; of "
-            f"{self.images:,} validation images: {', '.join(told)}"
+            f"normalised by {self.name}: {told} of {self.images:,} validation images; where it is "
+            "known, say it by teacher.normalize (--normalize)"
         )
 
 

@@ -69,8 +69,11 @@ def resume(row: JobRow, now: datetime) -> None:
     Who paused it goes on with the same time; another try has its time limit anew.
     """
     if row.status not in RESUMABLE:
+        is_stopping = row.status in {JobStatus.PAUSING, JobStatus.CANCELLING}
+        remedy = "; that takes some seconds, then ask again" if is_stopping else ""
         raise Conflict(
-            f"job {row.id} is {row.status}; only a job that is {_listed(RESUMABLE)} can be resumed"
+            f"job {row.id} is {row.status}; only a job that is {_listed(RESUMABLE)} can be "
+            f"resumed{remedy}"
         )
     if row.status is not JobStatus.PAUSED:
         row.worked_s = 0.0

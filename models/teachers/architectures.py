@@ -20,7 +20,10 @@ def architecture(name: str) -> Architecture:
         return own
     near = _near(name.lower())
     offer = f"the nearest are {', '.join(near)}; " if near else ""
-    raise UnknownArchitecture(f"unknown architecture {name!r}; {offer}GET /architectures lists all")
+    raise UnknownArchitecture(
+        f"unknown architecture {name!r}; {offer}`pareconv architectures` (GET /architectures) "
+        "lists all"
+    )
 
 
 def architectures(search: str = "") -> list[Architecture]:

@@ -57,8 +57,9 @@ def _read(name: str, path: Path, *, trusted: bool) -> ModelProto:
         return read_onnx(path)
     if not is_program(path):
         raise OnnxError(
-            f"{name} is no ONNX file; give weights as teacher.weights, and the name of "
-            "their network as teacher.architecture"
+            f"{name} is no ONNX file; export a network of your own by torch.onnx.export, or give "
+            "weights as teacher.weights (--weights) and the name of their network as "
+            "teacher.architecture (--teacher)"
         )
     require_trust(path, trusted=trusted)
     return read_program(path)

@@ -66,7 +66,8 @@ def operators(*, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> No
 
 
 def methods(*, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:
-    """List the distillation methods.
+    """List the distillation methods, which a spec (`submit --spec`) names as distill.method and
+    finish.method.
 
     Example: pareconv methods
     """

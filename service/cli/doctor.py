@@ -16,6 +16,7 @@ import typer
 
 from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.cli.failures import Failed
+from pareconv.service.cli.serving import Home
 from pareconv.service.figures import size_of
 from pareconv.storage.errors import StorageError
 from pareconv.storage.settings import Settings
@@ -43,12 +44,12 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(*, as_json: AsJson = False) -> None:
+def doctor(*, home: Home = None, as_json: AsJson = False) -> None:
     """Check versions, device, database, files and disk on this machine.
 
     Example: pareconv doctor
     """
-    findings = examine(Settings())
+    findings = examine(Settings() if home is None else Settings(home=home))
     if as_json:
         write_json(findings)
     else:

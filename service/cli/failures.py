@@ -15,7 +15,11 @@ from pareconv.storage.errors import StorageError
 _STATUSES_OF_BAD_INPUT = frozenset({400, 413, 415, 422})
 _NOT_FOUND = 404
 # What the server says where an id is none of its own, and what tells those that are.
-_LISTS = {"no job ": "pareconv jobs", "no library ": "pareconv libraries"}
+_LISTS = {
+    "no job ": "`pareconv jobs` lists them, and `latest` is the newest",
+    "no library ": "`pareconv libraries` lists them",
+    "no trial ": "`pareconv front` lists those of the front, the page of its job all",
+}
 
 
 class ExitCode(IntEnum):
@@ -83,7 +87,7 @@ def _lines(problem: ProblemError) -> list[str]:
 
 def _remedy(detail: str) -> str:
     lists = (each for what, each in _LISTS.items() if detail.startswith(what))
-    return next((f"; `{each}` lists them" for each in lists), "")
+    return next((f"; {each}" for each in lists), "")
 
 
 def _settings(error: ValidationError) -> list[str]:

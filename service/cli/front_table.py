@@ -24,7 +24,7 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
         parts.append(Text("No student inside the budget yet."))
     if full:
         parts += [Text(line) for point in front.points for line in _block_by_block(point)]
-    parts += [Text(line) for line in (*_finalists(front), *_answer(front), *_files(front))]
+    parts += [Text(line) for line in (*_finalists(front), *_answer(front))]
     if any(point.artifacts for point in front.points):
         parts.append(Text(f"`pareconv download {front.job}` saves them."))
     parts.append(Text(f"Page: {server}/ui/jobs/{front.job}", style="dim"))
@@ -131,6 +131,7 @@ def _finalists(front: ParetoView) -> Iterator[str]:
                 f"teacher {each.teacher_ms:.2f} ± {each.teacher_spread_ms:.2f} "
                 f"(batch {each.batch}, {counted(each.threads, 'thread')}, {each.device})"
             )
+        yield from _files(point)
 
 
 def _answer(front: ParetoView) -> Iterator[str]:
@@ -138,10 +139,9 @@ def _answer(front: ParetoView) -> Iterator[str]:
         yield f"Answer: {front.answer.message}"
 
 
-def _files(front: ParetoView) -> Iterator[str]:
-    for point in front.points:
-        for file in point.artifacts:
-            size = size_of(file.bytes)
-            tested = percent(file.test_accuracy)
-            own = "" if tested == "-" else f"  (test accuracy {tested})"
-            yield f"  {file.format:<11} {size:>8}  {file.href}{own}"
+def _files(point: Point) -> Iterator[str]:
+    for file in point.artifacts:
+        size = size_of(file.bytes)
+        tested = percent(file.test_accuracy)
+        own = "" if tested == "-" else f"  (test accuracy {tested})"
+        yield f"  {file.format:<11} {size:>8}  {file.href}{own}"

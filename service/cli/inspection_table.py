@@ -17,8 +17,9 @@ _PREPARATION = {
 }
 
 
-def inspection_view(inspection: InspectionView) -> RenderableType:
-    lines = [Text(line) for line in _reach(inspection)]
+def inspection_view(inspection: InspectionView, *, has_budget: bool = True) -> RenderableType:
+    """Without a budget of the user's what can be reached is all that is told of it."""
+    lines = [Text(line) for line in _reach(inspection, has_budget)]
     left_out = [Text(line, style="dim") for line in _left_out(inspection)]
     assumed = [Text(str(each), style="dim") for each in inspection.assumptions]
     return Group(Text(_teacher(inspection)), _blocks(inspection), *left_out, *lines, *assumed)
@@ -28,7 +29,7 @@ def _teacher(inspection: InspectionView) -> str:
     teacher, images = inspection.teacher, inspection.images
     size = inspection.image_size
     validation = images.validation
-    given = "" if validation is None else f", {validation:,} validation"
+    given = " (some held out to validate)" if validation is None else f", {validation:,} validation"
     return (
         f"Teacher: {count(teacher.flops)} FLOPs, {count(teacher.params)} parameters; "
         f"{len(inspection.classes)} classes, {images.train:,} training{given} and "
@@ -66,13 +67,13 @@ def _left_out(inspection: InspectionView) -> Iterator[str]:
         yield f"Left out: {each.name}: {each.reason}"
 
 
-def _reach(inspection: InspectionView) -> Iterator[str]:
+def _reach(inspection: InspectionView, has_budget: bool) -> Iterator[str]:
     reachable, budget = inspection.reachable, inspection.budget
     for title, reach, limit in (
         ("FLOPs", reachable.flops, budget.flops),
         ("Parameters", reachable.params, budget.params),
     ):
-        wanted = "" if limit is None else f"; the budget is {count(limit)}"
+        wanted = f"; the budget is {count(limit)}" if has_budget and limit else ""
         yield f"{title} within reach: {count(reach.least)} to {count(reach.greatest)}{wanted}"
     if latency := reachable.latency_ms:
         ms = budget.latency_ms

@@ -11,6 +11,7 @@ from pareconv.service.cli.sparkline import front_line
 from pareconv.service.figures import count, percent
 from pareconv.service.views.front import ParetoView
 from pareconv.service.views.job import JobView
+from pareconv.storage.job_states import JobStatus
 
 
 def job_view(
@@ -29,8 +30,14 @@ def job_view(
         Text(" · ".join(_facts(job))),
         *((Text(line, no_wrap=True),) if line else ()),
         *(Text(each, style="dim", overflow="ellipsis", no_wrap=True) for each in recent),
+        *((Text(how_to_go_on(job)),) if job.status is JobStatus.PAUSED else ()),
         *(() if is_connected else (lost,)),
     )
+
+
+def how_to_go_on(job: JobView) -> str:
+    """What to do for a job that is paused, which nothing else ends."""
+    return f"The job is paused; `pareconv resume {job.id}` goes on with it"
 
 
 def _title(job: JobView) -> str:

@@ -132,12 +132,14 @@ def download(
     Example: pareconv download 0sgnepxstxyd494rbccfs0gw53 --trial 7 --format onnx
     """
     with connect(server) as client:
-        paths = job_of(client, job).download(to, trial=trial, format=format)
+        known = job_of(client, job)
+        paths = known.download(to, trial=trial, format=format)
     if as_json:
         write_json([{"path": path, "bytes": path.stat().st_size} for path in paths])
         return
     for path in paths:
         typer.echo(f"{path} ({size_of(path.stat().st_size)})")
+    typer.echo(f"How to load them: {client.url}/ui/jobs/{known.id}/students")
 
 
 def cancel(job: JobId, *, server: Server = SAME_AS_GLOBAL, as_json: AsJson = False) -> None:

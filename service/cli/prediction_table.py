@@ -14,7 +14,7 @@ def prediction_view(front: PredictedFrontView) -> RenderableType:
     """Cheapest plan first, as the server lists them."""
     if not front.points:
         return Group(Text(_heading(front)), Text("No plan is predicted to be worth it."))
-    note = Text("None of them was tried; a lower score is closer to the teacher.", style="dim")
+    note = Text("Predicted, not measured; a lower score is closer to the teacher.", style="dim")
     return Group(Text(_heading(front)), _table(front), note)
 
 

@@ -100,8 +100,9 @@ def inspect(
 
     Example: pareconv inspect --teacher cifar_resnet8 --data digits --budget-flops 50%
     """
+    spec = options.to_spec()
     with connect(server) as client:
-        inspection = _sent(client, _ANY_BUDGET | options.to_spec(), client.inspect)
+        inspection = _sent(client, _ANY_BUDGET | spec, client.inspect)
     if as_json:
         write_json(inspection)
         return
@@ -109,4 +110,4 @@ def inspect(
 
     from pareconv.service.cli.inspection_table import inspection_view
 
-    Console().print(inspection_view(inspection))
+    Console().print(inspection_view(inspection, has_budget="budget" in spec))

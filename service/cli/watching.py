@@ -67,8 +67,10 @@ def _write_events(job: Job) -> Job:
 
 def _lines(job: Job) -> Job:
     """Its events, and how far it is where nothing happens for a while."""
+    from pareconv.service.cli.job_view import how_to_go_on
+
     last, told = job, time.monotonic()
-    was_connected = True
+    was_connected, was_paused = True, False
     for moment in job.moments():
         last = moment.job
         for event in moment.events:
@@ -76,9 +78,13 @@ def _lines(job: Job) -> Job:
         now = time.monotonic()
         if moment.events:
             told = now
-        elif moment.is_connected and last.stage and now - told >= _QUIET_SECONDS:
+        elif moment.is_connected and _is_at_work(last) and now - told >= _QUIET_SECONDS:
             typer.echo(f"{datetime.now():%H:%M:%S} {_how_far(last)}")
             told = now
+        is_paused = last.status is JobStatus.PAUSED
+        if is_paused and not was_paused:
+            typer.echo(how_to_go_on(last), err=True)
+        was_paused = is_paused
         if was_connected and not moment.is_connected:
             typer.echo("connection lost, trying again", err=True)
         if moment.is_connected and not was_connected:
@@ -113,6 +119,10 @@ def _front_of(job: Job) -> Front | None:
         if not is_passing(error):
             raise
         return None
+
+
+def _is_at_work(job: Job) -> bool:
+    return job.stage is not None and job.status is not JobStatus.PAUSED
 
 
 def _how_far(job: Job) -> str:

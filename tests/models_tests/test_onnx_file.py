@@ -265,7 +265,7 @@ def test_a_format_that_is_newer_than_its_operators_is_taken(file: Path) -> None:
 def test_weights_alone_are_no_network(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, path := tmp_path / "weights.pt")
     assert not is_onnx(path)
-    with pytest.raises(OnnxError, match=r"teacher:1 is no ONNX file; give weights as"):
+    with pytest.raises(OnnxError, match=r"teacher:1 is no ONNX file; export a network of your own"):
         of_file("teacher:1", path)
 
 

@@ -257,7 +257,9 @@ def test_an_unknown_name_is_answered_with_near_ones(asked, offered):
 
 
 def test_a_name_near_to_none_is_answered_with_where_to_look():
-    with pytest.raises(UnknownArchitecture, match=r"'zzzz'; GET /architectures lists all"):
+    with pytest.raises(
+        UnknownArchitecture, match=r"'zzzz'; `pareconv architectures` \(GET /architectures\) lists"
+    ):
         architecture("zzzz")
 
 

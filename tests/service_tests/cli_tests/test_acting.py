@@ -16,7 +16,7 @@ def test_cancel_and_resume_tell_the_new_status(run, job):
 def test_an_unknown_job_is_told_where_known_ones_are(run):
     result = run("cancel", "0sg")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no job '0sg'; `pareconv jobs` lists them" in result.stderr
+    assert "no job '0sg'; `pareconv jobs` lists them, and `latest` is the newest" in result.stderr
 
 
 def test_the_latest_job_needs_no_id(run, job, client, spec):

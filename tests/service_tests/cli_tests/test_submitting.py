@@ -212,6 +212,8 @@ def test_a_look_needs_no_budget(run, runner):
     result = run("inspect", "--teacher", "cifar_resnet8", "--data", "digits")
     assert result.exit_code == 0
     assert runner.calls[-1][1]["spec"]["budget"]["flops"] == "100%"
+    assert "FLOPs within reach: 200 to 1.00k" in result.stdout
+    assert "the budget is" not in result.stdout
 
 
 def test_what_is_wrong_is_told_by_its_option(run):
