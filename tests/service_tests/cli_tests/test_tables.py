@@ -116,6 +116,15 @@ def test_the_front_fits_80_columns_and_says_what_was_reached(shown):
     assert "http://localhost:8000/dashboard" in words
 
 
+def test_files_stand_below_their_finalist(shown):
+    first, last = FRONT["points"]
+    file = last["artifacts"][0] | {"href": "/jobs/x/students/3/onnx"}
+    points = [first | {"test_accuracy": 0.9, "artifacts": [file]}, last]
+    text = shown(front_view(FRONT | {"points": points}, server="http://x"))
+    order = ["Finalist 3", "students/3/onnx", "Finalist 7", "students/7/onnx"]
+    assert sorted(order, key=text.index) == order
+
+
 def test_the_answer_to_an_accuracy_drop_is_told(shown):
     answer = {"trial": 7, "least_accuracy": 0.971, "message": "trial 7 is the least costly"}
     budget = {"flops": None, "params": 40_000, "latency_ms": None, "accuracy_drop": 1.0}

@@ -84,20 +84,40 @@ def test_the_live_display_shows_how_far_the_job_is(client, finished, shown):
         assert each in text
 
 
-def test_lines_tell_how_far_the_job_is_where_nothing_happens(run, job, stores, monkeypatch):
-    stores.jobs.claim("w", 60)
-    soon = datetime.now(UTC) + timedelta(seconds=90)
-    stores.jobs.update(job, owner="w", stage=Stage.LIBRARY, progress=0.17, stage_eta=soon)
-    monkeypatch.setattr(watching, "_QUIET_SECONDS", 0.0)
+def cancel_after_two_moments(monkeypatch):
     once = Job.moments
 
-    def cancelled_after_two(self):
+    def cancelled(self):
         moments = once(self)
         yield next(moments)
         yield next(moments)
         yield Moment(self.cancel(), [])
 
-    monkeypatch.setattr(Job, "moments", cancelled_after_two)
+    monkeypatch.setattr(Job, "moments", cancelled)
+
+
+def test_lines_tell_how_far_the_job_is_where_nothing_happens(run, job, stores, monkeypatch):
+    stores.jobs.claim("w", 60)
+    soon = datetime.now(UTC) + timedelta(seconds=90)
+    stores.jobs.update(job, owner="w", stage=Stage.LIBRARY, progress=0.17, stage_eta=soon)
+    monkeypatch.setattr(watching, "_QUIET_SECONDS", 0.0)
+    cancel_after_two_moments(monkeypatch)
 
     told = run("watch", job).stdout
     assert re.search("17% of the job is done, now in its stage library, about .* of this", told)
+
+
+def test_who_watches_a_paused_job_hears_once_how_it_goes_on(run, job, stores, monkeypatch):
+    stores.jobs.pause(job)
+    monkeypatch.setattr(watching, "_QUIET_SECONDS", 0.0)
+    cancel_after_two_moments(monkeypatch)
+
+    result = run("watch", job)
+    assert result.stderr.count(f"The job is paused; `pareconv resume {job}` goes on with it") == 1
+    assert "of the job is done" not in result.stdout
+
+
+def test_the_live_display_of_a_paused_job_says_how_it_goes_on(client, job, stores, shown):
+    stores.jobs.pause(job)
+    paused = JobView.model_validate(client.get(f"/jobs/{job}").json())
+    assert f"pareconv resume {job}" in shown(job_view(paused, []))
