@@ -95,6 +95,8 @@ def prepare(run: Run, profiled: Profiled) -> Prepared | None:
                 entries = run.stores.libraries.entries(library.id)
                 building.build(profiled, _missing(profiled, table, entries))
             entries = run.stores.libraries.entries(library.id)
+        else:
+            run.report("library", f"library {library.id} has all {len(entries)} options already")
         if wanted or library.front is None:
             building.keep_front(entries)
     run.advance(Stage.LIBRARY, 1)

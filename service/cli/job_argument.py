@@ -10,12 +10,12 @@ from pareconv.service.client import Client
 from pareconv.service.remote.errors import ClientError
 from pareconv.service.remote.job import Job
 
-_LATEST = "latest"
+LATEST = "latest"
 
 
 def job_of(client: Client, named: str) -> Job:
     """Raises BadInput where the latest is asked for and there is none."""
-    if named != _LATEST:
+    if named != LATEST:
         return client.jobs.get(named)
     newest = client.jobs.page(limit=1).items
     if not newest:

@@ -11,12 +11,15 @@ from pareconv.service.cli.connection import (
     connect,
     write_json,
 )
+from pareconv.service.cli.failures import BadInput
+from pareconv.service.cli.job_argument import LATEST
+from pareconv.service.client import Client
 from pareconv.service.figures import age, count
 from pareconv.service.views.library import LibraryView
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Libraries to list.")]
 LibraryId = Annotated[
-    str, typer.Argument(metavar="LIBRARY", help="Id of the library, as `libraries` lists it.")
+    str, typer.Argument(metavar="LIBRARY", help="Its id, as `libraries` lists it, or `latest`.")
 ]
 Flops = Annotated[
     str | None, typer.Option("--flops", help="Multiply-adds, or a share such as 40%.")
@@ -61,7 +64,8 @@ def front(
     Example: pareconv libraries front 0sgnepxstxyd494rbccfs0gw53 --flops 40%
     """
     with connect(server) as client:
-        found = client.libraries.front(library, flops=flops, params=params)
+        id = _latest(client) if library == LATEST else library
+        found = client.libraries.front(id, flops=flops, params=params)
     if as_json:
         write_json(found)
         return
@@ -70,6 +74,13 @@ def front(
     from pareconv.service.cli.prediction_table import prediction_view
 
     Console().print(prediction_view(found))
+
+
+def _latest(client: Client) -> str:
+    newest = client.libraries.page(limit=1).items
+    if not newest:
+        raise BadInput("there is no library yet; a job builds one")
+    return newest[0].id
 
 
 def _print_libraries(items: list[LibraryView]) -> None:

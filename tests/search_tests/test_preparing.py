@@ -155,6 +155,9 @@ def test_another_budget_on_the_same_teacher_and_data_builds_nothing(place):
     assert executor.of("library") == []
     assert place.stores.libraries.get(first.library_id) == before
     assert all(payload["library"] for payload in executor.of("evaluate"))
+    told = [event.message for event in place.stores.events.page(second.id)]
+    entries = len(place.entries(first.library_id))
+    assert f"library {first.library_id} has all {entries} options already" in told
 
 
 def test_only_the_options_of_a_new_operator_are_built(place):

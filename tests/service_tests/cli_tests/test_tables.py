@@ -227,6 +227,10 @@ def test_a_predicted_front_shows_plans_with_score_and_cost(run, library):
     assert "600 60% 0 60 60% 0.1 svd(0.5)" in text
 
 
+def test_the_latest_library_needs_no_id(run, library):
+    assert f"Library {library.id}" in run("libraries", "front", "latest").stdout
+
+
 def test_a_predicted_front_as_json_is_what_the_server_says(run, library):
     answer = json.loads(run("libraries", "front", library.id, "--params", "60", "--json").stdout)
 
