@@ -18,7 +18,7 @@ from pareconv.search.errors import InvalidSpec, JobFailed
 from pareconv.search.evaluation import Accuracy, chance, evaluate
 from pareconv.search.inspection import Inspection, inspect
 from pareconv.search.latencies import Known, timed
-from pareconv.search.normalization import normalization
+from pareconv.search.normalization import Normalization, normalization
 from pareconv.search.references import References
 from pareconv.search.resolving import needs_no_teacher, resolve
 from pareconv.search.seeds import derived
@@ -44,7 +44,9 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     images = load_images(spec, references)
     emit({"type": "data", "train": len(images.train_labels), "test": len(images.test_labels)})
     preparation = inspection.preparation
-    bench = _laid_out(inspection, images, emit)
+    bench, tried = _laid_out(inspection, images)
+    if tried is not None:
+        emit({"type": "normalized", "message": str(tried)})
     resolved = bench.spec
     latencies = None
     if known := Known.of(resolved, references, resolved.device):
@@ -83,6 +85,7 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
             "device": resolved.device,
             "weights": save_weights(bench.teacher, references.files),
             "data": _fingerprint(bench),
+            "normalized": tried and str(tried),
             "blocks": [
                 {
                     "name": block.name,
@@ -100,20 +103,19 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     }
 
 
-def _laid_out(inspection: Inspection, images: Images, emit: Emit) -> Workbench:
+def _laid_out(inspection: Inspection, images: Images) -> tuple[Workbench, Normalization | None]:
     """On a resolved spec, in which a teacher that knows these classes takes its images as it was
-    trained to.
+    trained to; and what was tried to find that out, where it was not said.
     """
     spec, preparation = inspection.spec, inspection.preparation
     resolved = resolve(spec, images, preparation)
     bench = lay_out(resolved, inspection.network, images)
     if spec.teacher.normalize != "auto" or preparation != "none":
-        return bench
+        return bench, None
     found = normalization(bench)
-    emit({"type": "normalized", "message": str(found)})
     teacher = resolved.teacher.model_copy(update={"normalize": found.chosen})
     resolved = resolved.model_copy(update={"teacher": teacher})
-    return lay_out(resolved, inspection.network, images)
+    return lay_out(resolved, inspection.network, images), found
 
 
 def _train_teacher(bench: Workbench, emit: Emit) -> None:

@@ -76,6 +76,7 @@ def _facts(run: Run, profiled: Profiled, candidate: Candidate, result: Json) -> 
             "refused": result["refused"],
             "data": profile["data"],
             "weights": profile["weights"],
+            "normalized": profile.get("normalized"),
             **{
                 name: found[name]
                 for name in ("operators", "confusion", "curve", "versions", "device")

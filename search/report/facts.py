@@ -139,6 +139,7 @@ class ReportFacts(Facts):
     device: str
     data: str
     weights: str
+    normalized: str | None = None  # how the teacher's normalisation was found out, if it was
 
     @property
     def quantity(self) -> Quantity:

@@ -275,6 +275,9 @@ def test_its_origin_can_be_traced(page):
     for words in ("1m3q", "d" * 64, "e" * 64, "torch 2.15.0", "a machine", "500k FLOPs"):
         assert words in told
     assert '"seed": 7' in told
+    assert "Its images" not in told
+    guessed = page(normalized="normalised by own: own 91.8%, cifar10 90.2%")
+    assert "normalised by own: own 91.8%, cifar10 90.2%" in guessed.section("provenance")
 
 
 def test_it_asks_the_network_for_nothing(page):
