@@ -157,7 +157,7 @@ def report(outcome, page_of):
 def test_the_report_agrees_with_what_was_stored(outcome, report):
     finalist, teacher = outcome.finalist, outcome.job.profile["teacher"]
     told = report.section("test-accuracy")
-    assert told.startswith(f"{100 * finalist.test_accuracy:.1f} % teacher")
+    assert told.startswith(f"{100 * finalist.test_accuracy:.1f}% teacher")
     assert f"teacher {100 * teacher['test_accuracy']:.1f}%" in told
     accuracies = report.section("accuracy")
     for share in (finalist.accuracy, finalist.finish_accuracy, teacher["accuracy"]):
