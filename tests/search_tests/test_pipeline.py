@@ -161,9 +161,9 @@ def test_the_report_agrees_with_what_was_stored(outcome, report):
     assert f"teacher {100 * teacher['test_accuracy']:.1f}%" in told
     accuracies = report.section("accuracy")
     for share in (finalist.accuracy, finalist.finish_accuracy, teacher["accuracy"]):
-        assert f"{100 * share:.1f} %" in accuracies
+        assert f"{100 * share:.1f}%" in accuracies
     for each in outcome.candidates:
-        assert f"Trial {each.number}: {100 * each.accuracy:.1f} %" in report.section("front")
+        assert f"Trial {each.number}: {100 * each.accuracy:.1f}%" in report.section("front")
     measured = [each.accuracy for each in outcome.candidates]
     predicted = [-each.predicted for each in outcome.candidates]
     correlation = float(spearmanr(predicted, measured).statistic)
