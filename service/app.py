@@ -39,6 +39,7 @@ from pareconv.service.settings import ServiceSettings
 from pareconv.service.stores import Stores
 from pareconv.service.tasks import MEMORY_BYTES, Runner, Tasks
 from pareconv.service.web import routes as web
+from pareconv.storage.workers import WorkerStore
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ async def _lifespan(
 
 def _tell_of_others(stores: Stores) -> None:
     """A second server on one home is easily started by mistake."""
-    if workers := stores.statistics.read().workers:
+    if workers := WorkerStore(stores.database).alive():
         hosts = ", ".join(sorted({each.host for each in workers}))
         logger.warning(
             "workers already at work on this database: %d, on %s; they share its jobs with those "

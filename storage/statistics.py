@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 from pareconv.storage.candidate_states import CandidateState
 from pareconv.storage.database import Database
 from pareconv.storage.job_states import JobStatus
-from pareconv.storage.tables import CandidateRow, JobRow, JobTimeRow, WorkerRow
-from pareconv.storage.workers import WorkerSeen
+from pareconv.storage.tables import CandidateRow, JobRow, JobTimeRow
+from pareconv.storage.workers import WorkerSeen, alive
 
-_ALIVE = timedelta(seconds=60)
 _HOUR = timedelta(hours=1)
 
 
@@ -54,14 +53,7 @@ class StatisticsStore:
                 seconds={phase: seconds for phase, seconds, _ in phases},
                 times={phase: int(times) for phase, _, times in phases},
                 oldest_wait_s=_oldest_wait(session, now),
-                workers=[
-                    WorkerSeen.from_row(row)
-                    for row in session.scalars(
-                        select(WorkerRow)
-                        .where(WorkerRow.seen_at > now - _ALIVE)
-                        .order_by(WorkerRow.seen_at)
-                    )
-                ],
+                workers=alive(session, now),
             )
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from pareconv.storage.database import Database
 from pareconv.storage.tables import WorkerRow
 from pareconv.storage.values import Value
 
 _FORGOTTEN_AFTER = timedelta(hours=1)
+_ALIVE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class WorkerSeen(Value):
     host: str
     gpus: list[dict[str, Any]]
     seen_at: datetime
+
+
+def alive(session: Session, now: datetime) -> list[WorkerSeen]:
+    """Those that were seen within a minute."""
+    rows = select(WorkerRow).where(WorkerRow.seen_at > now - _ALIVE).order_by(WorkerRow.seen_at)
+    return [WorkerSeen.from_row(row) for row in session.scalars(rows)]
 
 
 class WorkerStore:
@@ -42,6 +50,11 @@ class WorkerStore:
             row = session.merge(WorkerRow(owner=owner, host=host, gpus=list(gpus), seen_at=now))
             session.flush()
             return WorkerSeen.from_row(row)
+
+    def alive(self) -> list[WorkerSeen]:
+        """Those that were seen within a minute."""
+        with self._database.session(read_only=True) as session:
+            return alive(session, self._database.now(session))
 
     def left(self, owner: str) -> None:
         """Forget a worker that ends."""

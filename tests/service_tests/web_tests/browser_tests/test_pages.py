@@ -130,10 +130,13 @@ def test_an_answer_of_the_api_is_told_where_it_refuses(page, shared_client, seed
     expect(page.get_by_role("alert")).to_contain_text(job.id)
 
 
-def test_a_token_lets_in(page, client, picture):
+def test_a_token_lets_in(context_of, client, picture):
     _, secret = client.app.state.stores.tokens.create(Scope.READ)
+    page = context_of(bypass_csp=True).new_page()
     page.goto(f"{client.base_url}/")
     picture(page, "log in")
+    page.add_script_tag(path=AXE)
+    assert serious(page) == []
     page.get_by_label("Token").fill(secret)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_text("No job yet.")).to_be_visible()
