@@ -66,20 +66,20 @@ class AccuracyDrop:
     def told(self, finalists: Sequence[Candidate]) -> str:
         """The answer in words, and the remedy where there is none."""
         asked = (
-            f"within the accuracy drop of {self.points:g} (validation at least {self.least:.4f})"
+            f"within the accuracy drop of {self.points:g} (validation at least {self.least:.2%})"
         )
         found = self.answer(finalists)
         if found is not None:
             return (
                 f"trial {found.number} is the least costly finished student {asked}: "
-                f"validation accuracy {found.finish_accuracy:.4f}"
+                f"validation accuracy {found.finish_accuracy:.2%}"
             )
         if not finalists:
             return f"no student is finished yet that could be {asked}"
         best = max(finalists, key=lambda each: each.finish_accuracy or 0)
         return (
             f"no finished student is {asked}: the nearest is trial {best.number}, with "
-            f"{best.finish_accuracy:.4f}; allow a larger budget.accuracy_drop or more "
+            f"{best.finish_accuracy:.2%}; allow a larger budget.accuracy_drop or more "
             "finish.epochs, or extend the search"
         )
 

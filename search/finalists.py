@@ -193,8 +193,8 @@ class Finalists:
         )
         self._run.report(
             "finalist",
-            f"trial {number} finished: validation accuracy {result['finish_accuracy']:.4f}, "
-            f"test accuracy {result['test_accuracy']:.4f}",
+            f"trial {number} finished: validation accuracy {result['finish_accuracy']:.1%}, "
+            f"test accuracy {result['test_accuracy']:.1%}",
             data={"trial": number, "test_accuracy": result["test_accuracy"]},
         )
 

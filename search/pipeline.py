@@ -72,7 +72,7 @@ def _profile(run: Run) -> Profiled:
     profiled = Profiled(JobSpec.model_validate(result["resolved"]), result["profile"])
     teacher = result["profile"]["teacher"]
     known = teacher["accuracy"]
-    told = "not trained" if known is None else f"validation accuracy {known:.4f}"
+    told = "not trained" if known is None else f"validation accuracy {known:.1%}"
     run.report(
         "profiled",
         f"teacher: {told}, {teacher['flops']:,} FLOPs, "

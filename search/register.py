@@ -84,7 +84,7 @@ class Register:
         self._reread(number)
         self._run.report(
             "reevaluated",
-            f"trial {number}: accuracy {mean:.4f} over {done + 1} evaluations",
+            f"trial {number}: accuracy {mean:.1%} over {done + 1} evaluations",
             data={"trial": number, "accuracy": mean, "evaluations": done + 1},
         )
 
@@ -123,7 +123,7 @@ class Register:
         stopped = f" ({candidate.reason})" if candidate.reason else ""
         self._run.report(
             "trial",
-            f"trial {candidate.number}: accuracy {candidate.accuracy:.4f} "
+            f"trial {candidate.number}: accuracy {candidate.accuracy:.1%} "
             f"at {share:.1%} of the FLOPs{stopped}",
             data={
                 "trial": candidate.number,

@@ -54,6 +54,6 @@ def beaten(rungs: Sequence[Rung], bar: Sequence[Rung]) -> str | None:
     if best.accuracy - own.accuracy <= _NOISE * math.hypot(own.stderr, best.stderr):
         return None
     return (
-        f"beaten after {own.images:,} images: accuracy {own.accuracy:.4f}, "
-        f"{best.accuracy:.4f} was reached by then at no higher cost"
+        f"beaten after {own.images:,} images: accuracy {own.accuracy:.1%}, "
+        f"{best.accuracy:.1%} was reached by then at no higher cost"
     )

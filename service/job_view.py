@@ -32,7 +32,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
         priority=job.priority,
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
-        best=_best(answer_of(job, finalists) or most_accurate),
+        best=_best(answer_of(job, finalists), most_accurate, finalists),
         answer=answer_view(job, finalists),
         library=job.library_id,
         extension=ExtensionView.of(job),
@@ -87,8 +87,25 @@ def points_of(job: Job) -> float | None:
     return points
 
 
-def _best(best: Candidate | None) -> Best | None:
+def _best(
+    answer: Candidate | None, most_accurate: Candidate | None, finalists: list[Candidate]
+) -> Best | None:
+    students = finalists if most_accurate is None else [most_accurate, *finalists]
+    best = answer or max(students, key=_reached, default=None)
     if best is None:
         return None
-    assert best.accuracy is not None
-    return Best(trial=best.number, accuracy=best.accuracy, flops=best.flops, params=best.params)
+    return Best(
+        trial=best.number,
+        accuracy=_reached(best),
+        finished=best.finish_accuracy is not None,
+        flops=best.flops,
+        params=best.params,
+    )
+
+
+def _reached(candidate: Candidate) -> float:
+    """Its accuracy on validation after its longest training."""
+    finished, brief = candidate.finish_accuracy, candidate.accuracy
+    reached = brief if finished is None else finished
+    assert reached is not None  # it is complete
+    return reached

@@ -27,6 +27,8 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
     parts += [Text(line) for line in (*_finalists(front), *_answer(front))]
     if any(point.artifacts for point in front.points):
         parts.append(Text(f"`pareconv download {front.job}` saves them."))
+    if front.teacher and front.teacher.normalized:
+        parts.append(Text(f"Images {front.teacher.normalized}.", style="dim"))
     parts.append(Text(f"Page: {server}/ui/jobs/{front.job}", style="dim"))
     parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
     return Group(*parts)

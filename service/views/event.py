@@ -19,7 +19,7 @@ class EventView(BaseModel):
                 "seq": 41,
                 "level": "info",
                 "type": "trial",
-                "message": "trial 7: accuracy 0.929 at 49.6% of the FLOPs",
+                "message": "trial 7: accuracy 92.9% at 49.6% of the FLOPs",
                 "data": {"trial": 7},
                 "created_at": "2026-11-20T19:13:05Z",
             }

@@ -23,12 +23,13 @@ class Counts(BaseModel):
 
 
 class Best(BaseModel):
-    """The most accurate point of the front; where an accuracy drop is allowed the answer, once
-    there is one.
+    """The most accurate student on validation, finished ones after their longer training; where an
+    accuracy drop is allowed the answer, once there is one.
     """
 
     trial: int
     accuracy: float
+    finished: bool = Field(description="whether it was trained longer, after the search")
     flops: int
     params: int
 
@@ -101,7 +102,13 @@ _EXAMPLE: dict[str, Any] = {
         "params": 78042,
         "latency_ms": None,
     },
-    "best": {"trial": 4, "accuracy": 0.972, "flops": 6100000, "params": 39000},
+    "best": {
+        "trial": 4,
+        "accuracy": 0.972,
+        "finished": False,
+        "flops": 6100000,
+        "params": 39000,
+    },
     "answer": None,
     "library": "1m3qk7t2c5x8v0b4n6d9f1h3ja",
     "extension": None,

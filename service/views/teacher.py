@@ -16,10 +16,16 @@ class TeacherView(BaseModel):
     adds: int = Field(description="additions of adder layers, which fvcore does not count")
     params: int = Field(examples=[269722])
     latency_ms: float | None = Field(None, description="where latency is a budget")
+    normalized: str | None = Field(
+        None, description="how the normalisation of its images was found out, where it was"
+    )
 
     @classmethod
     def from_profile(cls, profile: dict[str, Any] | None) -> Self | None:
-        return None if profile is None else cls.model_validate(profile["teacher"])
+        if profile is None:
+            return None
+        found_out = {"normalized": profile.get("normalized")}  # older ones do not tell
+        return cls.model_validate(profile["teacher"] | found_out)
 
     def flops_ratio(self, flops: int) -> float | None:
         """The share of the teacher's FLOPs and additions."""

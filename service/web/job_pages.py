@@ -195,9 +195,8 @@ def show_students(
     request: Request, job_id: str, stores: InjectedStores, visitor: InjectedVisitor
 ) -> Response:
     job = stores.jobs.get(job_id)
-    values = job_values(job, stores, visitor, "students") | {
-        "students": students_view(job, stores),
-    }
+    students = sorted(students_view(job, stores), key=lambda each: each.flops + each.adds)
+    values = job_values(job, stores, visitor, "students") | {"students": students}
     return page(request, "students", values)
 
 

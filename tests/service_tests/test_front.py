@@ -97,7 +97,7 @@ def test_the_front_holds_what_no_other_dominates(client, job, stores):
     assert front["trials_completed"] == 3
     limits = {"flops": 500, "params": None, "latency_ms": None, "accuracy_drop": None}
     assert front["budget"] == limits
-    assert front["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
+    assert front["teacher"] == PROFILE["teacher"] | {"latency_ms": None, "normalized": None}
     assert [each["trial"] for each in front["points"]] == [2, 0]
     cheap, best = front["points"]
     assert (cheap["flops_ratio"], cheap["params_ratio"], cheap["adds"]) == (0.2, 0.2, 100)
@@ -169,7 +169,7 @@ def test_the_answer_is_the_least_costly_that_was_finished_within_the_accuracy_dr
     finish(stores, job, 0, 0.85)
     shown = client.get(f"/jobs/{job}").json()
     assert shown["answer"]["trial"] is None
-    assert "the nearest is trial 0, with 0.8500; allow a larger" in shown["answer"]["message"]
+    assert "the nearest is trial 0, with 85.00%; allow a larger" in shown["answer"]["message"]
 
     finish(stores, job, 3, 0.90)
     finish(stores, job, 1, 0.875)

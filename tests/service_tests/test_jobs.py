@@ -197,10 +197,29 @@ def test_a_running_job_shows_what_its_worker_reported(client, spec, stores, libr
     assert 0 < job["stage_eta_s"] <= 60
     assert 60 < job["eta_s"] <= 600
     assert job["spec"] == resolved
-    assert job["teacher"] == PROFILE["teacher"] | {"latency_ms": None}
+    assert job["teacher"] == PROFILE["teacher"] | {"latency_ms": None, "normalized": None}
     assert job["counts"] == {"running": 1, "complete": 2, "stopped": 1, "failed": 0}
     assert job["library"] == library.id
-    assert job["best"] == {"trial": 1, "accuracy": 0.8, "flops": 400, "params": 9}
+    best = {"trial": 1, "accuracy": 0.8, "finished": False, "flops": 400, "params": 9}
+    assert job["best"] == best
+
+
+def test_the_best_of_a_job_counts_a_finished_student_as_what_it_became(client, spec, stores):
+    id = submit(client, spec)["id"]
+    stores.jobs.claim("w", 60)
+    for accuracy, flops in ((0.7, 300), (0.8, 400)):
+        number = stores.candidates.create(id, {}, flops=flops, adds=0, params=9).number
+        stores.candidates.complete(id, number, accuracy=accuracy, **MEASURED)
+
+    def best_after_finishing(trial, accuracy):
+        known = {"finish_accuracy": accuracy, "test_accuracy": 0.1}
+        stores.candidates.finish(id, trial, **known, compute=1.0)
+        best = client.get(f"/jobs/{id}").json()["best"]
+        return best["trial"], best["accuracy"], best["finished"]
+
+    assert best_after_finishing(0, 0.75) == (1, 0.8, False)
+    assert best_after_finishing(1, 0.85) == (1, 0.85, True)
+    assert best_after_finishing(0, 0.9) == (0, 0.9, True)
 
 
 def test_a_failed_job_shows_its_problem_and_can_be_resumed(client, spec, stores):

@@ -134,6 +134,13 @@ def test_the_answer_to_an_accuracy_drop_is_told(shown):
     assert "Answer: trial 7 is the least costly" in text
 
 
+def test_the_front_tells_how_the_normalisation_was_found_out(shown):
+    teacher = FRONT["teacher"] | {"normalized": "normalised by imagenet: imagenet 94.9%"}
+    text = shown(front_view(FRONT | {"teacher": teacher}, server="http://x"))
+
+    assert "Images normalised by imagenet: imagenet 94.9%." in " ".join(text.split())
+
+
 def test_the_full_front_names_every_block(shown):
     text = shown(front_view(FRONT, server="http://x", full=True))
 
