@@ -91,7 +91,7 @@ def _best(
     answer: Candidate | None, most_accurate: Candidate | None, finalists: list[Candidate]
 ) -> Best | None:
     students = finalists if most_accurate is None else [most_accurate, *finalists]
-    best = answer or max(students, key=_reached, default=None)
+    best = answer or max(students, key=lambda each: (_reached(each), -each.flops), default=None)
     if best is None:
         return None
     return Best(

@@ -16,7 +16,7 @@ _LONGEST = 200
 def teacher_and_data(spec: Mapping[str, Any], stores: Stores) -> tuple[str, str]:
     """Such as `network.onnx` and `images.zip`, of a spec as JSON."""
     teacher, source = spec["teacher"]["architecture"], spec["dataset"]["source"]
-    return _called(teacher, "teacher", stores), _called(source, "dataset", stores)
+    return called(teacher, "teacher", stores), called(source, "dataset", stores)
 
 
 def label(spec: JobSpec, stores: Stores) -> str:
@@ -25,7 +25,8 @@ def label(spec: JobSpec, stores: Stores) -> str:
     return ", ".join((subject, *_limits(spec)))[:_LONGEST]
 
 
-def _called(reference: str, kind: Kind, stores: Stores) -> str:
+def called(reference: str, kind: Kind, stores: Stores) -> str:
+    """An architecture or a data set by itself, a file by its name."""
     form, _, rest = reference.partition(":")
     if form == "file":
         return PurePath(rest).name or rest

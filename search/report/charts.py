@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 Point = tuple[float, float]
 
-_WIDTH, _HEIGHT = 560, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 28, 16, 50
+_WIDTH, _HEIGHT = 560, 350
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 28, 26, 50
 _MOST_POINTS = 300  # of a line: more than there are pixels tells nothing
 
 
@@ -76,22 +76,26 @@ class Chart:
         )
 
     def upright(self, x: float, kind: str, title: str) -> None:
-        """A line at `x` from bottom to top, with its title beside it."""
+        """A line at `x` from bottom to top, with its title above the chart."""
         at = self._across(x)
         self._marks.append(
             Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
                 kind, at, at, _TOP, _HEIGHT - _BOTTOM
             )
         )
-        self.label((x, self._y.low), title, lift=8)
+        self._words.append(
+            Markup('<text class="word" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                at, _TOP - 8, title
+            )
+        )
 
-    def label(self, at: Point, text: str, *, lift: float = 9) -> None:
+    def label(self, at: Point, text: str) -> None:
         """Words beside a mark, on the side where there is room."""
         x, y = self._across(at[0]), self._up(at[1])
         anchor, shift = ("start", 8) if x < _WIDTH / 2 else ("end", -8)
         self._words.append(
             Markup('<text class="word" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-                x + shift, max(y - lift, _TOP + 10), anchor, text
+                x + shift, max(y - 9, _TOP + 10), anchor, text
             )
         )
 

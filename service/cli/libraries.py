@@ -94,4 +94,4 @@ def _row(library: LibraryView) -> tuple[str, ...]:
     cost = library.teacher_cost
     state = "being built" if library.building else "idle"
     figures = (count(cost.flops), count(cost.params), state, age(library.updated_at))
-    return (library.id, library.architecture, *figures)
+    return (library.id, library.name, *figures)

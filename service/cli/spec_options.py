@@ -1,15 +1,16 @@
 """The options that describe a job: each is one field of the job spec. Knows no server."""
 
-import functools
 import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import reduce, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from typer import Option
 
+from pareconv.search.spec import JobSpec
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.typed_values import (
     names,
@@ -73,9 +74,9 @@ class SpecOptions:
         _option(
             "--data",
             panel=_DATA,
-            metavar="PATH|digits|dataset:ID|NAME:PATH",
-            help="Image folder, zip, tar or .npz, uploaded when the server cannot read it; or a "
-            "data set of torchvision, as cifar10:PATH.",
+            metavar="PATH|NAME",
+            help="Image folder, zip, tar or .npz, uploaded when the server cannot read it; or "
+            "digits, dataset:ID, or a data set of torchvision, as cifar10:PATH.",
         ),
     ] = None
     image_size: Annotated[
@@ -256,19 +257,48 @@ OPTION_OF = {path: f"--{option.replace('_', '-')}" for option, path, _ in _FIELD
 }
 
 
+# A spec that leaves everything open that can be.
+_OPEN: Json = {
+    "teacher": {"architecture": "any"},
+    "dataset": {"source": "digits"},
+    "budget": {"latency": {}},
+}
+
+
+def _told_defaults() -> dict[str, str]:
+    """By option, what holds where it is left out, as it would be typed."""
+    spec = JobSpec.model_validate(_OPEN).to_json()
+    found = {
+        option: reduce(lambda part, name: part[name], path.split("."), spec)
+        for option, path, _ in _FIELDS
+        if path not in {"teacher.architecture", "dataset.source"}
+    }
+    return {option: _typed(value) for option, value in found.items() if value is not None}
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the fields of SpecOptions as its own options; it gets them as `options`."""
     own = [
         each for each in inspect.signature(command).parameters.values() if each.name != "options"
     ]
-    given = [
-        inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=each.type
+    defaults = _told_defaults()
+    given = []
+    for each in fields(SpecOptions):
+        _, option = get_args(each.type)
+        option.show_default = defaults.get(each.name, False)
+        given.append(
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=each.type
+            )
         )
-        for each in fields(SpecOptions)
-    ]
 
-    @functools.wraps(command)
+    @wraps(command)
     def flat(**values: Any) -> None:
         options = SpecOptions(**{each.name: values.pop(each.name) for each in given})
         command(options=options, **values)

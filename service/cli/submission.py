@@ -24,9 +24,7 @@ from pareconv.service.client import Client
 from pareconv.service.remote.errors import ProblemError
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it.")]
-Priority = Annotated[
-    int, typer.Option("--priority", help="Jobs of a higher one start first; 0 unless given.")
-]
+Priority = Annotated[int, typer.Option("--priority", help="Jobs of a higher one start first.")]
 # Who only looks need not know yet.
 _ANY_BUDGET: Json = {"budget": {"flops": "100%"}}
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
@@ -52,7 +50,7 @@ def submit(
     server: Server = SAME_AS_GLOBAL,
     as_json: AsJson = False,
 ) -> None:
-    """Create a job.
+    """Create a job. A teacher, data and a budget are enough.
 
     Example: pareconv submit --teacher cifar_resnet8 --data digits --budget-flops 50% --watch
     """

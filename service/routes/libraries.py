@@ -8,9 +8,12 @@ from pareconv.service.dependencies import Cursor, InjectedStores, Limit
 from pareconv.service.prediction import predict
 from pareconv.service.problems import documented
 from pareconv.service.scoped_route import ScopedRoute, needs
+from pareconv.service.stores import Stores
+from pareconv.service.subject import called
 from pareconv.service.views.library import LibraryView, LibraryWithEntries
 from pareconv.service.views.page import Page
 from pareconv.service.views.prediction import PredictedFrontView
+from pareconv.storage.libraries import Library
 from pareconv.storage.scopes import Scope
 
 router = APIRouter(prefix="/libraries", tags=["libraries"], route_class=ScopedRoute)
@@ -30,7 +33,8 @@ def list_libraries(
     stores: InjectedStores, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[LibraryView]:
     found, following = stores.libraries.page(limit, cursor)
-    return Page(items=[LibraryView.of(each) for each in found], next=following)
+    items = [LibraryView.of(each, _name(each, stores)) for each in found]
+    return Page(items=items, next=following)
 
 
 @router.get("/{id}", summary="Show a library", responses=documented(404))
@@ -38,7 +42,8 @@ def list_libraries(
 def show_library(id: str, stores: InjectedStores) -> LibraryWithEntries:
     """The library with every option of every block that was distilled for it so far."""
     library = stores.libraries.get(id)
-    return LibraryWithEntries.with_entries(library, stores.libraries.entries(id))
+    entries = stores.libraries.entries(id)
+    return LibraryWithEntries.with_entries(library, _name(library, stores), entries)
 
 
 @router.get(
@@ -69,3 +74,7 @@ def delete_library(id: str, stores: InjectedStores) -> None:
     new one.
     """
     stores.garbage.free(stores.libraries.delete(id))
+
+
+def _name(library: Library, stores: Stores) -> str:
+    return called(library.architecture, "teacher", stores)

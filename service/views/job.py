@@ -29,7 +29,7 @@ class Best(BaseModel):
 
     trial: int
     accuracy: float
-    finished: bool = Field(description="whether it was trained longer, after the search")
+    finished: bool = Field(False, description="whether it was trained longer, after the search")
     flops: int
     params: int
 

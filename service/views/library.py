@@ -15,6 +15,7 @@ _EXAMPLE: dict[str, Any] = {
     "id": "1m3qk7t2c5x8v0b4n6d9f1h3ja",
     "key": _SHA256,
     "architecture": "cifar_resnet20",
+    "name": "cifar_resnet20",
     "teacher": _SHA256,
     "data": _SHA256,
     "recipe": {"images": 20000},
@@ -37,11 +38,12 @@ class CostView(BaseModel):
 class LibraryView(BaseModel):
     """What was distilled block by block for one teacher and its images. Jobs share it."""
 
-    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     id: str
     key: str = Field(description="SHA-256 of what it is of: teacher, data and recipe")
     architecture: str
+    name: str = Field(description="the architecture; of a network in a file the name of that")
     teacher: str = Field(description="SHA-256 of the teacher's weights")
     data: str = Field(description="SHA-256 of the training and validation images")
     recipe: dict[str, Any]
@@ -57,8 +59,8 @@ class LibraryView(BaseModel):
     updated_at: datetime
 
     @classmethod
-    def of(cls, library: "Library") -> Self:
-        return cls.model_validate(library)
+    def of(cls, library: "Library", name: str) -> Self:
+        return cls.model_validate(asdict(library) | {"name": name})
 
 
 class EntryView(BaseModel):
@@ -113,5 +115,6 @@ class LibraryWithEntries(LibraryView):
     )
 
     @classmethod
-    def with_entries(cls, library: "Library", entries: Sequence["Entry"]) -> Self:
-        return cls.model_validate(asdict(library) | {"entries": [asdict(each) for each in entries]})
+    def with_entries(cls, library: "Library", name: str, entries: Sequence["Entry"]) -> Self:
+        found = {"name": name, "entries": [asdict(each) for each in entries]}
+        return cls.model_validate(asdict(library) | found)

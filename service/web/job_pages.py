@@ -195,7 +195,7 @@ def show_students(
     request: Request, job_id: str, stores: InjectedStores, visitor: InjectedVisitor
 ) -> Response:
     job = stores.jobs.get(job_id)
-    students = sorted(students_view(job, stores), key=lambda each: each.flops + each.adds)
+    students = sorted(students_view(job, stores), key=lambda each: -each.flops)  # as their front
     values = job_values(job, stores, visitor, "students") | {"students": students}
     return page(request, "students", values)
 

@@ -38,6 +38,26 @@ def test_libraries_are_listed_newest_first_in_pages(client, library, empty):
     assert found.items() >= shown.items()
 
 
+def test_a_library_of_a_network_in_a_file_is_called_like_the_file(client, stores):
+    sent = {"file": ("network.onnx", b"whatever the runner takes for a network")}
+    upload = client.post("/teachers", files=sent).json()
+    library = stores.libraries.open(
+        key="6" * 64,
+        architecture=f"teacher:{upload['id']}",
+        teacher="2" * 64,
+        data="3" * 64,
+        recipe={},
+        teacher_cost={"flops": 1000, "params": 100, "adds": 0},
+    )
+
+    assert client.get(f"/libraries/{library.id}").json()["name"] == "network.onnx"
+    [listed] = client.get("/libraries").json()["items"]
+    assert (listed["name"], listed["architecture"]) == ("network.onnx", library.architecture)
+
+    client.delete(f"/teachers/{upload['id']}")
+    assert client.get(f"/libraries/{library.id}").json()["name"] == library.architecture
+
+
 def test_a_library_is_shown_with_its_entries(client, library):
     found = client.get(f"/libraries/{library.id}").json()
 

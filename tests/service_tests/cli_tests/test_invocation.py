@@ -9,6 +9,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from pareconv.search.spec import Finish, Search
 from pareconv.service.cli.app import app
 
 
@@ -69,6 +70,14 @@ def test_the_help_tells_the_exit_codes_and_an_example_of_every_command(run):
     ]
     for command in [[name] for name in names] + groups:
         assert f"Example: pareconv {' '.join(command)}" in run(*command, "--help").stdout
+
+
+def test_the_help_of_submit_tells_what_holds_where_an_option_is_left_out(run):
+    text = " ".join(run("submit", "--help").stdout.replace("│", " ").split())
+
+    assert f"Candidates to try. [default: ({Search().trials})]" in text
+    assert f"Epochs that a finalist is trained. [default: ({Finish().epochs:g})]" in text
+    assert f"[default: ({','.join(Finish().formats)})]" in text
 
 
 def test_every_command_that_answers_does_so_as_json_too():
