@@ -1,4 +1,6 @@
-"""Assets: the packaged files that pages load, Plotly's own among them. Nothing else is served."""
+"""Assets: the packaged files that pages load, those of libraries among them. Nothing else is
+served.
+"""
 
 import gzip
 from functools import cache
@@ -14,6 +16,12 @@ router = APIRouter(prefix="/web", route_class=ScopedRoute, include_in_schema=Fal
 
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# Of libraries: package and folder in it.
+_THEIRS = {
+    "plotly.min.js": ("plotly", "package_data"),
+    "swagger-ui-bundle.js": ("fastapi_offline", "static"),
+    "swagger-ui.css": ("fastapi_offline", "static"),
+}
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -51,12 +59,13 @@ def _packed(path: Path) -> bytes:
 
 
 def _path(name: str) -> Path | None:
-    if name == "plotly.min.js":
+    if name in _THEIRS:
+        package, folder = _THEIRS[name]
         # Found without importing the package, which nothing here needs.
-        spec = find_spec("plotly")
+        spec = find_spec(package)
         assert spec is not None
         assert spec.origin is not None
-        return Path(spec.origin).parent / "package_data" / name
+        return Path(spec.origin).parent / folder / name
     path = _FOLDER / name
     is_ours = path.parent == _FOLDER and path.suffix in _TYPES and path.is_file()
     return path if is_ours else None

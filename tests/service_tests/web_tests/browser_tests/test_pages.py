@@ -130,6 +130,16 @@ def test_an_answer_of_the_api_is_told_where_it_refuses(page, shared_client, seed
     expect(page.get_by_role("alert")).to_contain_text(job.id)
 
 
+def test_the_calls_are_shown_by_what_the_server_has_itself(page, shared_client, picture):
+    own = str(shared_client.base_url)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{own}/docs")
+    expect(page.get_by_text("Show the front").first).to_be_visible()
+    picture(page, "calls")
+    assert [each for each in asked if not each.startswith((own, "data:"))] == []
+
+
 def test_a_token_lets_in(context_of, client, picture):
     _, secret = client.app.state.stores.tokens.create(Scope.READ)
     page = context_of(bypass_csp=True).new_page()
