@@ -91,7 +91,7 @@ def ridge(design: Tensor, target: Tensor) -> Tensor:
     `design` is [..., Q, F], `target` [..., Q, O].
 
     The penalty is a thousandth of the design's mean energy, which keeps collinear features
-    harmless.
+    harmless: with it the matrix is positive definite, and far from being singular.
     """
     design, target = design.double(), target.double()
     gram = design.mT @ design
@@ -99,8 +99,9 @@ def ridge(design: Tensor, target: Tensor) -> Tensor:
     penalty = (_RIDGE * energy)[..., None, None] * torch.eye(
         gram.shape[-1], dtype=gram.dtype, device=gram.device
     )
-    solution: Tensor = torch.linalg.solve(gram + penalty, design.mT @ target)
-    return solution
+    # Not linalg.solve, whose LU of a batch fails with several threads of MKL (pytorch #142815).
+    factor = torch.linalg.cholesky(gram + penalty)
+    return torch.cholesky_solve(design.mT @ target, factor)
 
 
 def enough(conv: nn.Conv2d, inputs: Tensor) -> Tensor:

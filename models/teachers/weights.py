@@ -193,7 +193,7 @@ def _refused_pickle(path: Path, error: Exception) -> WeightsError:
         return _refused(
             path, "is truncated, or a pickle that torch.save did not write; it was not run"
         )
-    return _refused(path, "is neither a safetensors nor a torch.save file")
+    return _refused(path, "is neither a safetensors nor a torch.save file, and no ONNX")
 
 
 def _unwrapped(content: Any) -> Any:

@@ -73,6 +73,7 @@ def _splits(images: Mapping[str, Parts]) -> tuple[dict[str, str], dict[str, str]
     """Class names of the members of train, of validation and of test."""
     folders = {parts[0].casefold() for parts in images.values()}
     if "train" not in folders:
+        _refuse_deeper(images)
         return {name: _class_of(name, parts, depth=0) for name, parts in images.items()}, {}, {}
     given = next((folder for folder in VALIDATION_FOLDERS if folder in folders), "val")
     train, validation, test = (_under(folder, images) for folder in ("train", given, "test"))
@@ -80,6 +81,20 @@ def _splits(images: Mapping[str, Parts]) -> tuple[dict[str, str], dict[str, str]
     if num_ignored:
         logger.warning("%d images outside train/, %s/ and test/ are ignored", num_ignored, given)
     return train, validation, test
+
+
+def _refuse_deeper(images: Mapping[str, Parts]) -> None:
+    """Below train/<class>/ deeper folders are harmless; without train/ they would hide a typing
+    error in that very name, and make classes of what are splits.
+    """
+    deeper = next((name for name, parts in images.items() if len(parts) > 2), None)
+    if deeper is not None:
+        tops = sorted({parts[0] for parts in images.values()})
+        raise InvalidSpec(
+            "dataset.source",
+            f"the image {deeper[:200]!r} lies in no class folder: the outermost folders are "
+            f"{', '.join(tops)[:200]}, none of them train; lay the images out as {LAYOUTS}",
+        )
 
 
 def _under(folder: str, images: Mapping[str, Parts]) -> dict[str, str]:
@@ -91,9 +106,7 @@ def _under(folder: str, images: Mapping[str, Parts]) -> dict[str, str]:
 
 
 def _class_of(name: str, parts: Parts, depth: int) -> str:
-    # Below train/<class>/ deeper folders are harmless; without train/ they would hide a typing
-    # error in that very name, and make classes of what are splits.
-    if len(parts) < depth + 2 or (depth == 0 and len(parts) > 2):
+    if len(parts) < depth + 2:
         raise InvalidSpec(
             "dataset.source",
             f"the image {name[:200]!r} lies in no class folder; lay the images out as {LAYOUTS}",

@@ -82,7 +82,9 @@ def _exit(code: ExitCode, *lines: str) -> typer.Exit:
 def _lines(problem: ProblemError) -> list[str]:
     if problem.errors:
         return [f"{error['field']}: {error['message']}" for error in problem.errors]
-    return [str(problem) + (_remedy(problem.detail) if problem.status == _NOT_FOUND else "")]
+    if problem.status == _NOT_FOUND and (remedy := _remedy(problem.detail)):
+        return [problem.detail + remedy]
+    return [str(problem)]
 
 
 def _remedy(detail: str) -> str:

@@ -324,6 +324,16 @@ def grayscale(model: ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
 
 
+def of_vectors(model: ModelProto) -> None:
+    given = model.graph.output[0].name
+    del model.graph.node[:], model.graph.initializer[:], model.graph.input[:], model.graph.output[:]
+    model.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 20]))
+    model.graph.node.append(helper.make_node("Relu", ["x"], [given]))
+    model.graph.output.append(
+        helper.make_tensor_value_info(given, TensorProto.FLOAT, ["batch", 20])
+    )
+
+
 def two_inputs(model: ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
 
@@ -354,6 +364,7 @@ HOSTILE: dict[Callable[[ModelProto], None], str] = {
     giant: "would be .* numbers for one image, the limit is",
     impossible: "",
     grayscale: "",
+    of_vectors: r"input 'x' must be .* \[N, 3, S, S\], it is float of shape \[\w+, 20\]",
     two_inputs: r"takes \['x', 'mask'\]",
     foreign: r"needs com\.microsoft\.Conv, of which only its own runtime knows",
     unknown: "needs Softplus, Softsign, for which there is no counterpart here; known are Abs,",

@@ -188,7 +188,7 @@ def test_a_whole_pickled_module_is_refused(write):
     ("content", "cause"),
     [
         (b"", "is empty.*upload it again"),
-        (b"not weights at all", "neither a safetensors nor a torch.save file"),
+        (b"not weights at all", "neither a safetensors nor a torch.save file, and no ONNX"),
         (pickle.dumps(STATE), "pickle that torch.save did not write; it was not run"),
         (torch_bytes(STATE, pickle_protocol=4), "torch.save did not write; it was not run"),
         (torch_bytes(STATE)[:-200], "truncated or damaged.*upload it again"),

@@ -116,3 +116,8 @@ def test_an_image_outside_a_class_folder_is_refused_with_the_layouts(names):
     message = refusal(names)
     assert "lies in no class folder" in message
     assert "train/<class>/<image>" in message
+
+
+def test_a_misspelt_train_is_refused_by_what_there_is_instead():
+    message = refusal(["training/cat/1.jpg", "training/dog/1.jpg", "test/cat/1.jpg"])
+    assert "outermost folders are test, training, none of them train" in message

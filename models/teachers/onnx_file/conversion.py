@@ -81,6 +81,10 @@ def _inputs(graph: GraphProto) -> list[ValueInfoProto]:
     return [each for each in graph.input if each.name not in given]
 
 
+def _kind(elem_type: int) -> str:
+    return helper.tensor_dtype_to_string(elem_type).removeprefix("TensorProto.").lower()
+
+
 def _ends(graph: GraphProto, batch: int | None) -> Ends:
     inputs = _inputs(graph)
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -90,11 +94,11 @@ def _ends(graph: GraphProto, batch: int | None) -> Ends:
         )
     (taken,) = inputs
     kind = taken.type.tensor_type
-    dims = [int(each.dim_value) for each in kind.shape.dim]
+    dims = [int(each.dim_value) for each in kind.shape.dim]  # 0 where any will do
     if kind.elem_type != TensorProto.FLOAT or len(dims) != 4:
         raise OnnxError(
             f"the ONNX file's input {taken.name!r} must be 32-bit floats [N, 3, S, S], it is "
-            f"{helper.tensor_dtype_to_string(kind.elem_type)} of shape {dims}"
+            f"{_kind(kind.elem_type)} of shape [{', '.join(str(each or 'any') for each in dims)}]"
         )
     readers = [node for node in graph.node if taken.name in node.input]
     channels_last = dims[3] == 3 and all(_is_to_channels_first(node) for node in readers)
