@@ -73,8 +73,8 @@ def test_who_came_further_than_all_others_is_not_beaten():
 def test_the_reason_tells_both_accuracies_and_when():
     reason = beaten(rungs(0.5, 0.6123), rungs(0.7, 0.9))
     assert "200 images" in reason
-    assert "0.6123" in reason
-    assert "0.9000" in reason
+    assert "accuracy 61.2%" in reason
+    assert "90.0% was reached" in reason
 
 
 def test_a_rung_survives_json():
