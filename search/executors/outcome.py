@@ -58,4 +58,6 @@ def _rebuilt(error: Message) -> Exception:
         known = getattr(tree, error["class"], None)
         if isinstance(known, type) and issubclass(known, _OURS):
             return known(*error["args"])
-    return TaskFailed(f"{error['class']}: {' '.join(map(str, error['args']))}")
+    # Torch says more in further paragraphs, which are for who reads the log.
+    told, *_ = " ".join(map(str, error["args"])).split("\n\n")
+    return TaskFailed(f"{error['class']}: {told}")

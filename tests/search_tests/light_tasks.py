@@ -39,7 +39,7 @@ def diverge(payload, emit):
 
 
 def stumble(payload, emit):
-    raise ZeroDivisionError("by zero")
+    raise ZeroDivisionError("by zero\n\nWhile executing %division")
 
 
 TASKS = {task.__name__: task for task in (echo, sleep, die, die_once, diverge, stumble)}

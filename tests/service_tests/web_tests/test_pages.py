@@ -1,6 +1,7 @@
 """The pages over HTTP, without a browser: what they show, refuse and allow."""
 
 import gzip
+import html
 import io
 import json
 import re
@@ -8,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pareconv.search.errors import InvalidSpec
+from pareconv.search.errors import InvalidSpec, JobFailed, TaskFailed
+from pareconv.search.worker import problem
 from pareconv.storage.errors import NotFound
 from pareconv.storage.scopes import Scope
 
@@ -133,6 +135,24 @@ def test_the_chart_is_numbers(client, seeds):
 def test_a_chart_of_nothing(client, seeds):
     chart = client.get(f"/ui/jobs/{seeds.job().id}/chart").json()
     assert (chart["teacher"], chart["predicted"], chart["front"]["number"]) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidSpec("dataset.source", "cat/1.png cannot be read"),
+        JobFailed("the teacher is near chance"),
+        TaskFailed("RuntimeError: Pivots"),
+        KeyError("layer1"),
+    ],
+)
+@pytest.mark.parametrize("tab", ["", "/progress", "/trials", "/blocks", "/students", "/what-if"])
+def test_whatever_a_job_failed_by_is_on_its_page(client, seeds, error, tab):
+    job = seeds.job(status="failed", stage="library", error=problem(error))
+    answer = client.get(f"/ui/jobs/{job.id}{tab}")
+    assert answer.status_code == 200
+    assert problem(error)["detail"] in html.unescape(answer.text)
+    assert client.get("/?status=failed").status_code == 200
 
 
 def test_a_failed_job_says_why(client, seeds):
