@@ -94,7 +94,7 @@ def test_memory_is_kept_between_steps_unless_the_user_says_otherwise(new_child, 
 
 def test_after_an_error_the_same_process_goes_on(child):
     process = server_of(child)
-    with pytest.raises(TaskFailed, match="ZeroDivisionError: by zero$"):
+    with pytest.raises(TaskFailed, match=r"ZeroDivisionError: by zero$"):
         child.call("stumble", {})
     assert server_of(child) == process
 
