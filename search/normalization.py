@@ -27,9 +27,18 @@ class Normalization:
     def __str__(self) -> str:
         best = sorted(self.accuracies.items(), key=lambda each: -each[1].accuracy)
         told = ", ".join(f"{name} {found.accuracy:.1%}" for name, found in best)
+        first = self.accuracies[self.name]
+        close = [
+            name
+            for name, found in best
+            if name != self.name and first.accuracy - found.accuracy <= first.stderr
+        ]
+        doubt = (
+            f"too close to be told from {' and '.join(close)}: " if close else "where it is known, "
+        )
         return (
-            f"normalised by {self.name}: {told} of {self.images:,} validation images; where it is "
-            "known, say it by teacher.normalize (--normalize)"
+            f"normalised by {self.name}: {told} of {self.images:,} validation images; "
+            f"{doubt}say it by teacher.normalize (--normalize)"
         )
 
 

@@ -76,7 +76,7 @@ def _name_paths(spec: Json) -> Iterator[tuple[str, Path]]:
         if not path.exists():
             raise BadInput(
                 f"{option}: there is no file or folder {given!r} here; "
-                f"name one on the server as file:<path>"
+                "one of the server's machine is named as file:<path>"
             )
         _put(spec, field, f"file:{path}")
         yield field, path
@@ -127,7 +127,14 @@ def _shown(path: Path) -> Iterator[OnBytes]:
 
     columns = (TextColumn("uploading {task.description}"), BarColumn(), DownloadColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TransferSpeedColumn(), console=console, transient=True) as progress:
+    shown = Progress(
+        *columns,
+        TransferSpeedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with shown as progress:
         task = progress.add_task(path.name, total=path.stat().st_size)
         yield lambda sent: progress.advance(task, sent)
 

@@ -158,6 +158,14 @@ class SpecOptions:
             help="A trial that takes longer has failed.",
         ),
     ] = None
+    library_rungs: Annotated[
+        int | None,
+        _option(
+            "--library-rungs",
+            panel=_SEARCH,
+            help="Rounds in which the options of blocks are trained; 0 takes the least time.",
+        ),
+    ] = None
     distill_epochs: Annotated[
         float | None,
         _option("--distill-epochs", panel=_SEARCH, help="Epochs that a candidate is trained."),
@@ -242,6 +250,7 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("granularity", "search.granularity", _same),
     ("trial_time_limit", "search.trial_time_limit_s", _same),
     ("time_limit", "time_limit_s", _same),
+    ("library_rungs", "library.rungs", _same),
     ("distill_epochs", "distill.epochs", _same),
     ("finish_epochs", "finish.epochs", _same),
     ("finalists", "finish.finalists", _same),

@@ -1,5 +1,6 @@
 """Submitting: from the options of a command to a job, or to an inspection without one."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it."
 Priority = Annotated[int, typer.Option("--priority", help="Jobs of a higher one start first.")]
 # Who only looks need not know yet.
 _ANY_BUDGET: Json = {"budget": {"flops": "100%"}}
+_ENTRY = re.compile(r"\.\d+$")  # of a list
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
@@ -36,7 +38,8 @@ def _sent(client: Client, spec: Json, post: Callable[[Json], Answer]) -> Answer:
         return send(client, spec, post)
     except ProblemError as problem:
         for error in problem.errors:
-            if option := OPTION_OF.get(error["field"]):
+            path = _ENTRY.sub("", error["field"])
+            if option := OPTION_OF.get(path):
                 error["field"] = f"{option} ({error['field']})"
         raise
 

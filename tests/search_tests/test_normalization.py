@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from pareconv.models.graph import canonical
-from pareconv.search.evaluation import evaluate
-from pareconv.search.normalization import OWN, normalization
+from pareconv.search.evaluation import Accuracy, evaluate
+from pareconv.search.normalization import OWN, Normalization, normalization
+from pareconv.search.spec import PRESETS, Normalize
 
 WAYS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -52,3 +53,21 @@ def test_the_own_statistics_of_the_images_come_first(new_bench):
     assert found.chosen == bench.spec.teacher.normalize or (
         found.accuracies[found.name].accuracy > found.accuracies[OWN].accuracy
     )
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (0.93, "too close to be told from cifar10: say it by teacher.normalize"),
+        (0.80, "where it is known, say it by teacher.normalize"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_said(second, told):
+    accuracies = {"imagenet": 0.94, "cifar10": second}
+    found = Normalization(
+        "imagenet",
+        Normalize(**PRESETS["imagenet"]),
+        {name: Accuracy(value, 0.015, 0.2) for name, value in accuracies.items()},
+        256,
+    )
+    assert told in str(found)

@@ -29,7 +29,7 @@ def test_every_option_reaches_its_field(submit):
         "--seed 9 --device cpu --weights teacher:abc --data dataset:xyz "
         "--accuracy-drop 1.5 --budget-latency 2.5 --latency-runtime torch --latency-batch 8 "
         "--latency-threads 2 --latency-table latency:abc "
-        "--time-limit 3600 --trial-time-limit 60"
+        "--time-limit 3600 --trial-time-limit 60 --library-rungs 0"
     )
 
     spec = submitted(submit(*options.split(), "--json"))
@@ -45,10 +45,16 @@ def test_every_option_reaches_its_field(submit):
     assert spec["budget"] == costs | {"accuracy_drop": 1.5}
     search = {"trials": 5, "operators": ["svd", "ghost"], "granularity": "conv"}
     assert spec["search"].items() >= search.items()
-    assert spec["distill"]["epochs"] == 0.5
+    assert (spec["library"]["rungs"], spec["distill"]["epochs"]) == (0, 0.5)
     finish = {"epochs": 2, "finalists": 1, "formats": ["onnx", "pt2"]}
     assert spec["finish"].items() >= finish.items()
     assert (spec["name"], spec["seed"], spec["device"]) == ("mine", 9, "cpu")
+
+
+def test_an_entry_at_fault_is_told_under_the_name_of_its_option(submit):
+    refused = submit("--data", "digits", "--formats", "onnx,exe")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("--formats (finish.formats.1): ")
 
 
 def test_statistics_of_one_s_own_are_json(submit):

@@ -171,6 +171,14 @@ def test_a_plan_is_drawn_block_by_block(client, seeds):
         assert f"{block}: {option}, saves" in text
 
 
+def test_a_trial_is_compared_with_the_best_unless_it_is_that(client, seeds):
+    job = seeds.searched()
+    best = client.get(f"/jobs/{job.id}").json()["best"]["trial"]
+    other = next(number for number in range(4) if number != best)
+    assert "Compare with the best" not in client.get(f"/ui/jobs/{job.id}/trials/{best}").text
+    assert "Compare with the best" in client.get(f"/ui/jobs/{job.id}/trials/{other}").text
+
+
 def test_a_form_becomes_a_job(client):
     answer = client.post(
         "/ui/submit", data=FORM | {"name": "mine", "search.operators": "svd, shift"}
