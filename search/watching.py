@@ -1,5 +1,6 @@
 """Watching a run in this process: a bar in a terminal or a notebook, line by line elsewhere."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pareconv.search.run import Run
 from pareconv.storage.events import Level
+
+_QUIET_SECONDS = 20.0
 
 
 class Shown(Protocol):
@@ -41,20 +44,29 @@ class Bar:
 
 
 class Lines:
-    """The same as lines of text, one for each thing that is told."""
+    """The same as lines of text, one for each thing that is told, and how far the job is where
+    nothing is for a while.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._done = self._best = 0.0
+        self._told = time.monotonic()
 
     def advance(self, stage: str, done: float) -> None:
         self._done = done
+        if time.monotonic() - self._told >= _QUIET_SECONDS:
+            self._write(f"at work on its stage {stage}")
 
     def tell(self, message: str, accuracy: float | None) -> None:
         self._best = max(self._best, accuracy or 0.0)
         best = f"; best {self._best:.1%}" if accuracy is not None else ""
-        line = f"{self._done:4.0%} {message}{best}"
+        self._write(f"{message}{best}")
+
+    def _write(self, text: str) -> None:
+        line = f"{self._done:4.0%} {text}"
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+        self._told = time.monotonic()
 
 
 @contextmanager
