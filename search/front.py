@@ -88,18 +88,19 @@ class Front(Sequence[Student]):
     __repr__ = __str__
 
     def _lines(self) -> Iterator[str]:
-        yield f"{'trial':>7} {'FLOPs':>13} {'':>6} {'params':>11} {'validation':>10} {'test':>6}"
-        yield _line("teacher", self.teacher, self.teacher, self.teacher.accuracy)
+        titles = f"{'trial':>7} {'FLOPs':>13} {'':>6} {'params':>11}"
+        yield f"{titles} {'validation':>10} {'finished':>8} {'test':>6}"
+        yield _line("teacher", self.teacher, self.teacher, None)
         for each in self.students:
-            last = each.finish_accuracy if each.finalist else each.accuracy
-            yield _line(str(each.trial), each, self.teacher, last)
+            yield _line(str(each.trial), each, self.teacher, each.finish_accuracy)
 
 
-def _line(name: str, of: Figures, teacher: Figures, accuracy: float | None) -> str:
+def _line(name: str, of: Figures, teacher: Figures, finished: float | None) -> str:
     cost, whole = of.flops + of.adds, teacher.flops + teacher.adds
-    shown = [f"{each:.1%}" if each is not None else "" for each in (accuracy, of.test_accuracy)]
-    share = f"{cost / whole:.0%}"
-    return f"{name:>7} {cost:13,} {share:>6} {of.params:11,} {shown[0]:>10} {shown[1]:>6}".rstrip()
+    costs = f"{name:>7} {cost:13,} {cost / whole:6.0%} {of.params:11,}"
+    reached = (of.accuracy, finished, of.test_accuracy)
+    brief, longer, test = (f"{each:.1%}" if each is not None else "" for each in reached)
+    return f"{costs} {brief:>10} {longer:>8} {test:>6}".rstrip()
 
 
 def front_of(

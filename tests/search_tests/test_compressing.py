@@ -134,6 +134,15 @@ def test_the_members_of_the_front_run_and_give_what_was_reported(first, digits, 
     assert (front.image_size, list(front.normalize["mean"])) == (8, [0.3] * 3)
 
 
+def test_a_printed_front_tells_what_was_reached_briefly_and_finished(first):
+    front, *_ = first
+    (finalist,) = [each for each in front if each.finalist]
+    rows = {line.split()[0]: line.split()[-3:] for line in str(front).splitlines()}
+    reached = (finalist.accuracy, finalist.finish_accuracy, finalist.test_accuracy)
+    assert rows["trial"] == ["validation", "finished", "test"]
+    assert rows[str(finalist.trial)] == [f"{each:.1%}" for each in reached]
+
+
 def test_a_student_that_was_only_tried_has_the_weights_of_its_trial(net, data, tmp_path):
     sections = SECTIONS | {"finish": {"finalists": 0}, "plan": {"second": "svd(ratio=0.25)"}}
     validation = Pictures(data["train"].images[::3], data["train"].labels[::3])
