@@ -86,6 +86,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
             "weights": save_weights(bench.teacher, references.files),
             "data": _fingerprint(bench),
             "normalized": tried and str(tried),
+            # Then its accuracy on validation flatters it.
+            "validation_seen": preparation == "none" and images.validation_labels is None,
             "blocks": [
                 {
                     "name": block.name,

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from pareconv.models.cost_table import quantity_of
+from pareconv.search import costs
 from pareconv.search.accuracy_drop import AccuracyDrop
 from pareconv.service.stores import Stores
 from pareconv.service.views.job import AnswerView, Best, Counts, ExtensionView, JobView, Links
@@ -32,7 +33,7 @@ def job_view(job: Job, stores: Stores) -> JobView:
         priority=job.priority,
         counts=Counts(**{state.value: number for state, number in counts.items()}),
         teacher=TeacherView.from_profile(job.profile),
-        best=_best(answer_of(job, finalists), most_accurate, finalists),
+        best=_best(answer_of(job, finalists) or _most_accurate(job, most_accurate, finalists)),
         answer=answer_view(job, finalists),
         library=job.library_id,
         extension=ExtensionView.of(job),
@@ -87,11 +88,20 @@ def points_of(job: Job) -> float | None:
     return points
 
 
-def _best(
-    answer: Candidate | None, most_accurate: Candidate | None, finalists: list[Candidate]
-) -> Best | None:
-    students = finalists if most_accurate is None else [most_accurate, *finalists]
-    best = answer or max(students, key=lambda each: (_reached(each), -each.flops), default=None)
+def _most_accurate(
+    job: Job, tried: Candidate | None, finalists: list[Candidate]
+) -> Candidate | None:
+    """Of the most accurate one `tried` and those finished; of equal ones the least costly."""
+    quantity = quantity_of(cost_of(job))
+    students = finalists if tried is None else [tried, *finalists]
+    return min(
+        students,
+        key=lambda each: (-_reached(each), costs.cost_of(each).quantity(quantity)),
+        default=None,
+    )
+
+
+def _best(best: Candidate | None) -> Best | None:
     if best is None:
         return None
     return Best(
@@ -99,6 +109,7 @@ def _best(
         accuracy=_reached(best),
         finished=best.finish_accuracy is not None,
         flops=best.flops,
+        adds=best.adds,
         params=best.params,
     )
 

@@ -16,6 +16,7 @@ TORCH_FREE = {
     "pareconv.models.plan",
     "pareconv.search.accuracy_drop",
     "pareconv.search.assumptions",
+    "pareconv.search.costs",
     "pareconv.search.data.torchvision_table",
     "pareconv.search.errors",
     "pareconv.search.executors.child",

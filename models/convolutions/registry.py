@@ -1,6 +1,7 @@
 """Every operator by name: one dict, filled by one list."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from pareconv.models.convolutions.adder import Adder
 from pareconv.models.convolutions.bottleneck import Bottleneck
@@ -47,7 +48,9 @@ SAVING = [name for name, found in OPERATORS.items() if found.saves]
 def operator(name: str) -> type[Operator]:
     """The operator of that name; PlanError lists the known ones."""
     if name not in OPERATORS:
-        raise PlanError(f"unknown operator {name!r}; known: {', '.join(sorted(OPERATORS))}")
+        near = get_close_matches(name, OPERATORS, 1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise PlanError(f"unknown operator {name!r}; {meant}known: {', '.join(sorted(OPERATORS))}")
     return OPERATORS[name]
 
 

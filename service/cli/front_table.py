@@ -24,11 +24,13 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
         parts.append(Text("No student inside the budget yet."))
     if full:
         parts += [Text(line) for point in front.points for line in _block_by_block(point)]
+    elif front.points:
+        command = f"pareconv front {front.job} --full"
+        parts.append(Text(f"`{command}` prints the plans block by block.", style="dim"))
     parts += [Text(line) for line in (*_finalists(front), *_answer(front))]
     if any(point.artifacts for point in front.points):
         parts.append(Text(f"`pareconv download {front.job}` saves them."))
-    if front.teacher and front.teacher.normalized:
-        parts.append(Text(f"Images {front.teacher.normalized}.", style="dim"))
+    parts += [Text(line, style="dim") for line in _doubts(front)]
     parts.append(Text(f"Page: {server}/ui/jobs/{front.job}", style="dim"))
     parts.append(Text(f"Dashboard: {server}/dashboard", style="dim"))
     return Group(*parts)
@@ -134,6 +136,16 @@ def _finalists(front: ParetoView) -> Iterator[str]:
                 f"(batch {each.batch}, {counted(each.threads, 'thread')}, {each.device})"
             )
         yield from _files(point)
+
+
+def _doubts(front: ParetoView) -> Iterator[str]:
+    if front.teacher and front.teacher.normalized:
+        yield f"Images {front.teacher.normalized}."
+    if front.teacher and front.teacher.validation_seen:
+        yield (
+            "Validation images are some of those for training, which the teacher may know: "
+            "its accuracy there flatters it, that on test does not."
+        )
 
 
 def _answer(front: ParetoView) -> Iterator[str]:

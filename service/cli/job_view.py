@@ -66,4 +66,4 @@ def _facts(job: JobView) -> Iterator[str]:
     if job.teacher:
         yield f"teacher {percent(job.teacher.accuracy)}"
     if best := job.best:
-        yield f"best {percent(best.accuracy)} at {count(best.flops)} FLOPs"
+        yield f"best {percent(best.accuracy)} at {count(best.flops + best.adds)} FLOPs"

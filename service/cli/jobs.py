@@ -83,15 +83,20 @@ def jobs(
 def _print_jobs(items: list[Job]) -> None:
     from pareconv.service.cli.tables import print_list
 
-    titles = ("Job", "Name", "Status", "Stage", "Done", "Best", "Age")
+    titles = ("Job", "Name", "Status", "Best", "Age")
     print_list(titles, map(_row, items), folding={"Name"})
 
 
 def _row(job: Job) -> tuple[str, ...]:
     best = percent(job.best.accuracy if job.best else None)
-    done = percent(job.progress, digits=0)
-    named = (job.id, job.name or "", job.status, job.stage or "-")
-    return (*named, done, best, age(job.created_at))
+    return (job.id, job.name or "", _status(job), best, age(job.created_at))
+
+
+def _status(job: Job) -> str:
+    """Short, so that the name has room: of a job that runs, where it is."""
+    if job.status is JobStatus.RUNNING and job.stage:
+        return f"{job.stage} {percent(job.progress, digits=0)}"
+    return job.status
 
 
 def front(
@@ -134,11 +139,16 @@ def download(
     with connect(server) as client:
         known = job_of(client, job)
         paths = known.download(to, trial=trial, format=format)
+        students = known.students()
     if as_json:
         write_json([{"path": path, "bytes": path.stat().st_size} for path in paths])
         return
     for path in paths:
         typer.echo(f"{path} ({size_of(path.stat().st_size)})")
+    for each in students:
+        if trial in {None, each.trial}:
+            cost = percent(each.flops_ratio, digits=0)
+            typer.echo(f"Trial {each.trial}: {percent(each.test_accuracy)} on test, FLOPs {cost}")
     typer.echo(f"How to load them: {client.url}/ui/jobs/{known.id}/students")
 
 

@@ -11,13 +11,26 @@ from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.cli.failures import BadInput, ExitCode
 from pareconv.service.figures import size_of
 
-Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
-Port = Annotated[int | None, typer.Option("--port", help="Port to listen on.")]
+# The defaults are those of the settings, told here: reading them takes a while.
+Host = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")
+]
+Port = Annotated[int | None, typer.Option("--port", help="Port to listen on.", show_default="8000")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Worker processes; 0 only answers requests.")
+    int | None,
+    typer.Option("--workers", help="Worker processes; 0 only answers requests.", show_default="1"),
 ]
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Folder of the database and the artifacts.")
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of the database and the artifacts.", show_default="~/.pareconv"
+    ),
+]
+DemoHome = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of everything that it makes.", show_default="a new temporary one"
+    ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="End after one job.")]
 IdleExit = Annotated[
@@ -142,7 +155,7 @@ def gc(*, dry_run: DryRun = False, grace_hours: Grace = 24.0, as_json: AsJson = 
     )
 
 
-def demo(*, home: Home = None, to: To = None) -> None:
+def demo(*, home: DemoHome = None, to: To = None) -> None:
     """Run a whole job on handwritten digits, from training to the front, in a few minutes.
 
     Starts a server of its own and stops it at the end.

@@ -102,12 +102,16 @@ def _live(job: Job, console: "Console") -> Job:
     front: Front | None = None
     recent: deque[str] = deque(maxlen=_SHOWN_EVENTS)
     with Live(console=console, transient=True, refresh_per_second=4) as live:
-        for moment in job.moments():
-            last = moment.job
-            recent.extend(map(str, moment.events))
-            if moment.events:
-                front = _front_of(last) or front
-            live.update(job_view(last, recent, front=front, is_connected=moment.is_connected))
+        try:
+            for moment in job.moments():
+                last = moment.job
+                recent.extend(map(str, moment.events))
+                if moment.events:
+                    front = _front_of(last) or front
+                live.update(job_view(last, recent, front=front, is_connected=moment.is_connected))
+        except KeyboardInterrupt:
+            live.transient = False  # how it stood stays to be read
+            raise
     return last
 
 

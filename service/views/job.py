@@ -31,6 +31,7 @@ class Best(BaseModel):
     accuracy: float
     finished: bool = Field(False, description="whether it was trained longer, after the search")
     flops: int
+    adds: int = Field(0, description="additions of adder layers, which a budget of FLOPs counts")
     params: int
 
 

@@ -19,13 +19,18 @@ class TeacherView(BaseModel):
     normalized: str | None = Field(
         None, description="how the normalisation of its images was found out, where it was"
     )
+    validation_seen: bool = Field(
+        False,
+        description="whether validation images were taken from those for training, which weights "
+        "that came trained may know: its accuracy on validation flatters it, that on test does not",
+    )
 
     @classmethod
     def from_profile(cls, profile: dict[str, Any] | None) -> Self | None:
         if profile is None:
             return None
-        found_out = {"normalized": profile.get("normalized")}  # older ones do not tell
-        return cls.model_validate(profile["teacher"] | found_out)
+        beside = {"normalized", "validation_seen"} & profile.keys()  # older ones do not tell
+        return cls.model_validate(profile["teacher"] | {name: profile[name] for name in beside})
 
     def flops_ratio(self, flops: int) -> float | None:
         """The share of the teacher's FLOPs and additions."""

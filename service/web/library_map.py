@@ -1,5 +1,6 @@
 """The heat map of a library: block by option, by score or by what is saved. Reads no store."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +33,9 @@ def library_map(
     library: Library, entries: Sequence[Entry], blocks: Sequence[str], shown: Shown
 ) -> LibraryMap:
     by_place = {(each.block, each.option): each for each in entries}
-    options = sorted({each.option for each in entries})
+    # What most blocks have comes first: seen before a narrow window scrolls.
+    blocks_with = Counter(each.option for each in entries)
+    options = sorted(blocks_with, key=lambda option: (-blocks_with[option], option))
     values = [value for each in entries if (value := _value(each, library, shown)) is not None]
     order = sorted(values)
     named = [*dict.fromkeys([*blocks, *(each.block for each in entries)])]

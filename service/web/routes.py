@@ -5,6 +5,7 @@ from pareconv.service.web import (
     compare_page,
     job_pages,
     jobs_page,
+    no_page,
     submit_page,
     what_if_page,
 )
@@ -16,5 +17,6 @@ ROUTERS = (
     job_pages.router,
     compare_page.router,
     assets.router,
+    no_page.router,  # last: it takes what no other does
 )
 UPLOAD_PATHS = frozenset({"/ui/uploads/teacher", "/ui/uploads/dataset"})

@@ -21,6 +21,7 @@ from pareconv.service.intake import SentFile
 from pareconv.service.problems import Problem
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
+from pareconv.service.subject import called
 from pareconv.service.submission import Submission
 from pareconv.service.tasks import Tasks
 from pareconv.service.web import spec_form
@@ -38,6 +39,12 @@ Json = dict[str, Any]
 _REFUSED: tuple[type[Exception], ...] = (*TABLE, ValidationError)
 # What an inspection tells of these stands beside their fields.
 _NOTED = ("teacher.normalize", "dataset.augment")
+# These may name an upload; what its file was called stands beside them.
+_REFERENCES: dict[str, Kind] = {
+    "teacher.architecture": "teacher",
+    "teacher.weights": "teacher",
+    "dataset.source": "dataset",
+}
 _UNKNOWN: Json = {"inspection": None, "noted": _NOTED}
 From = Annotated[str | None, Query(alias="from", description="id of a job to begin with")]
 
@@ -59,7 +66,7 @@ def show_form(
     if start is not None:
         job = stores.jobs.get(start)
         values = spec_form.values_of_spec(job.spec, job.profile and job.profile["teacher"])
-        values |= {"from": start, "name": ""}
+        values["from"] = start
     return page(request, "submit", _shown(stores, values) | {"visitor": visitor})
 
 
@@ -101,7 +108,8 @@ def inspect(
             shown["inspection"] = _inspected(values, stores, tasks)
         except _REFUSED as error:
             shown["problem"] = refusal(error)
-    return page(request, "inspected", shown | {"notes": _notes(shown["inspection"])})
+    shown["notes"] = _told(shown["inspection"]) | _files(values, stores)
+    return page(request, "inspected", shown)
 
 
 @router.post("/uploads/{kind}")
@@ -140,13 +148,23 @@ def _shown(stores: Stores, values: spec_form.Values, problem: Problem | None = N
         "values": values,
         "problem": problem,
         "errors": errors,
+        "notes": _files(values, stores),
         "formats": spec_form.FORMATS,
         "teachers": stores.uploads["teacher"].page(_UPLOADS)[0],
         "datasets": stores.uploads["dataset"].page(_UPLOADS)[0],
     }
 
 
-def _notes(inspection: Json | None) -> dict[str, str]:
+def _files(values: spec_form.Values, stores: Stores) -> dict[str, str]:
+    """Beside each of the references: the name of the file, where it is an upload."""
+    notes = {}
+    for path, kind in _REFERENCES.items():
+        name = called(values[path], kind, stores)
+        notes[path] = f"the file {name}" if name != values[path] else ""
+    return notes
+
+
+def _told(inspection: Json | None) -> dict[str, str]:
     """What is told beside each of the noted fields, as far as there is something."""
     told = [] if inspection is None else inspection["assumptions"]
     messages = {each["field"]: each["message"] for each in told}

@@ -11,7 +11,6 @@ from pareconv.search.errors import InvalidSpec
 from pareconv.service.admission import Admission
 from pareconv.service.dependencies import InjectedIntake, InjectedStores, InjectedTasks
 from pareconv.service.prediction import predict
-from pareconv.service.problems import Problem
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
 from pareconv.service.submission import Submission
@@ -19,6 +18,7 @@ from pareconv.service.views.prediction import PredictedFrontView, PredictedPoint
 from pareconv.service.web.job_pages import job_values
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute
+from pareconv.service.web.prediction_chart import Predicted, prediction_chart
 from pareconv.service.web.refusals import refusal
 from pareconv.service.web.translation import Translation
 from pareconv.service.web.visitor import InjectedVisitor
@@ -32,7 +32,6 @@ router = APIRouter(
     prefix="/ui/jobs/{job_id}/what-if", route_class=PageRoute, include_in_schema=False
 )
 
-_WIDTH, _HEIGHT, _EDGE = 640.0, 240.0, 36.0
 Percent = Annotated[int, Query(ge=1, le=100)]
 Json = dict[str, Any]
 
@@ -73,12 +72,11 @@ def submit(
 def _predicted(job: Job, stores: Stores, flops: int) -> Json:
     values: Json = {
         "flops": flops,
-        "worst": None,
         "least": 1,
         "front": None,
         "problem": None,
         "rows": [],
-        "dots": [],
+        "chart": None,
     }
     if job.library_id is None:
         return values
@@ -86,14 +84,13 @@ def _predicted(job: Job, stores: Stores, flops: int) -> Json:
         values["least"] = _least(stores.libraries.get(job.library_id).teacher_cost, stores, job)
         front = predict(job.library_id, {"flops": f"{flops}%", "params": None}, stores)
     except (InvalidSpec, Conflict, NotFound) as error:
-        return values | {"problem": _told(error)}
-    rows = _rows(job, stores, front)
-    worst = max((row["point"].score for row in rows), default=0.0) or 1.0
-    return values | {"front": front, "rows": rows, "worst": worst, "dots": _dots(rows, worst)}
-
-
-def _told(error: Exception) -> Problem:
-    return refusal(error)
+        return values | {"problem": refusal(error)}
+    teacher = None if job.profile is None else job.profile["teacher"]["accuracy"]
+    rows = _rows(job, stores, front, teacher)
+    plans = [
+        Predicted(row["point"].flops_ratio, row["point"].score, row["accuracy"]) for row in rows
+    ]
+    return values | {"front": front, "rows": rows, "chart": prediction_chart(plans, teacher)}
 
 
 def _least(teacher: Json, stores: Stores, job: Job) -> int:
@@ -110,24 +107,12 @@ def _change(entry: Entry) -> int:
     return entry.flops + entry.adds
 
 
-def _rows(job: Job, stores: Stores, front: PredictedFrontView) -> list[Json]:
+def _rows(job: Job, stores: Stores, front: PredictedFrontView, teacher: float | None) -> list[Json]:
     """Cheapest first; `accuracy` is None where trials do not tell (yet) what a score means."""
-    accuracy = None if job.profile is None else job.profile["teacher"]["accuracy"]
     tried = dots(stores.database, job.id, "flops")
-    translation = None if accuracy is None else Translation.of(tried, accuracy)
+    translation = None if teacher is None else Translation.of(tried, teacher)
     ordered: Sequence[PredictedPoint] = sorted(front.points, key=lambda point: point.flops)
     return [
         {"point": each, "accuracy": translation and translation.accuracy(each.score)}
         for each in ordered
-    ]
-
-
-def _dots(rows: list[Json], worst: float) -> list[tuple[float, float]]:
-    """Where each lies in the picture: FLOPs to the right, less score upwards."""
-    return [
-        (
-            round(_EDGE + (_WIDTH - 2 * _EDGE) * min(1.0, row["point"].flops_ratio), 1),
-            round(_EDGE + (_HEIGHT - 2 * _EDGE) * row["point"].score / worst, 1),
-        )
-        for row in rows
     ]

@@ -9,6 +9,8 @@ from pareconv.models.errors import PlanError
 def test_unknown_operator_lists_the_known_ones() -> None:
     with pytest.raises(PlanError, match=r"unknown operator 'winograd'; known: adder, bottleneck"):
         operator("winograd")
+    with pytest.raises(PlanError, match="did you mean 'depthwise'"):
+        operator("depthwize")
 
 
 def test_two_operators_of_one_name_are_refused() -> None:

@@ -242,6 +242,8 @@ def test_an_exported_student_is_the_teacher_of_the_next_job(outcome, tmp_path):
     first = outcome.finalist
     (told,) = [each.message for each in done.events if each.type == "normalized"]
     assert "cifar10" in told
+    assert done.job.profile["validation_seen"]
+    assert not outcome.job.profile["validation_seen"]  # of a teacher that was trained here
     assert done.job.profile["teacher"]["accuracy"] >= first.finish_accuracy - 0.01
     assert done.job.profile["teacher"]["params"] == first.params
     assert done.finalist.flops < first.flops

@@ -9,6 +9,7 @@ import pytest
 from pareconv.search.errors import InvalidSpec, TaskDied, TaskTimeout
 from pareconv.storage.jobs import JobStatus, Stage
 
+UNTOLD = {"latency_ms": None, "normalized": None, "validation_seen": False}
 PROFILE = {
     "teacher": {
         "accuracy": 0.9,
@@ -197,11 +198,11 @@ def test_a_running_job_shows_what_its_worker_reported(client, spec, stores, libr
     assert 0 < job["stage_eta_s"] <= 60
     assert 60 < job["eta_s"] <= 600
     assert job["spec"] == resolved
-    assert job["teacher"] == PROFILE["teacher"] | {"latency_ms": None, "normalized": None}
+    assert job["teacher"] == PROFILE["teacher"] | UNTOLD
     assert job["counts"] == {"running": 1, "complete": 2, "stopped": 1, "failed": 0}
     assert job["library"] == library.id
-    best = {"trial": 1, "accuracy": 0.8, "finished": False, "flops": 400, "params": 9}
-    assert job["best"] == best
+    best = {"trial": 1, "accuracy": 0.8, "finished": False}
+    assert job["best"] == best | {"flops": 400, "adds": 0, "params": 9}
 
 
 def test_the_best_of_a_job_counts_a_finished_student_as_what_it_became(client, spec, stores):
@@ -220,6 +221,26 @@ def test_the_best_of_a_job_counts_a_finished_student_as_what_it_became(client, s
     assert best_after_finishing(0, 0.75) == (1, 0.8, False)
     assert best_after_finishing(1, 0.85) == (1, 0.85, True)
     assert best_after_finishing(0, 0.9) == (0, 0.9, True)
+
+
+def test_of_equally_accurate_students_the_least_costly_is_best(client, spec, stores):
+    """Costly in what the job is about; an addition is no free FLOP."""
+
+    def best_of(objective):
+        search = {"objectives": ["accuracy", objective]}
+        id = submit(client, spec | {"search": search})["id"]
+        stores.jobs.claim("w", 60)
+        for flops, adds, params in ((300, 200, 8), (400, 0, 9)):
+            cost = {"flops": flops, "adds": adds, "params": params}
+            number = stores.candidates.create(id, {}, **cost).number
+            stores.candidates.complete(id, number, accuracy=0.7, **MEASURED)
+            reached = {"finish_accuracy": 0.8, "test_accuracy": 0.8}
+            stores.candidates.finish(id, number, **reached, compute=1.0)
+        best = client.get(f"/jobs/{id}").json()["best"]
+        return best["trial"], best["flops"], best["adds"]
+
+    assert best_of("flops") == (1, 400, 0)
+    assert best_of("params") == (0, 300, 200)
 
 
 def test_a_failed_job_shows_its_problem_and_can_be_resumed(client, spec, stores):

@@ -168,8 +168,14 @@ async function compare(ids) {
     const paint = colour(colours[i % 4]);
     return { ...scatter(share, { name: data.name, mode: "lines+markers", line: { shape: "hv", width: 2, dash: dashes[Math.floor(i / 4) % 4], color: paint }, marker: { size: 7, color: paint } }), hovertemplate: "%{text}<br>%{x:.1%}<extra></extra>" };
   });
+  // Jobs of one teacher measure it alike: it is one star.
+  for (const accuracy of new Set(known.map((each) => each.teacher.accuracy))) {
+    const named = known.filter((each) => each.teacher.accuracy === accuracy).map((each) => each.name);
+    const name = named.length === known.length ? "teacher" : `teacher of ${named.join(" and ")}`;
+    found.push({ type: "scatter", mode: "markers", name, x: [1], y: [accuracy], marker: { size: 14, symbol: "star", color: colour("teacher") }, hovertemplate: "%{y:.1%}<extra></extra>" });
+  }
   place.querySelector(".waiting")?.remove();
-  const layout = axes("FLOPs, share of the teacher's", known.flatMap((each) => each.front.accuracy));
+  const layout = axes("FLOPs, share of the teacher's", known.flatMap((each) => [...each.front.accuracy, each.teacher.accuracy]));
   layout.xaxis.tickformat = ".0%";
   Plotly.react(place, found, layout, { ...CONFIG, displayModeBar: false });
 }

@@ -115,8 +115,11 @@ def test_the_files_of_all_finalists_are_saved(run, finished, tmp_path):
 def test_one_file_is_saved_where_it_was_asked_for(run, finished, tmp_path):
     to = tmp_path / "here"
 
-    assert run("download", finished, "--trial", 1, "--to", to).exit_code == 0
+    result = run("download", finished, "--trial", 1, "--to", to)
+    assert result.exit_code == 0
     assert [path.name for path in to.iterdir()] == ["student-1.onnx"]
+    assert "Trial 1: 95.0% on test, FLOPs 48%" in result.stdout
+    assert "Trial 0" not in result.stdout
 
 
 def test_a_file_that_is_not_there_is_exit_code_1_and_names_those_that_are(run, finished, tmp_path):

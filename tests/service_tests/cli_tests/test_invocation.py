@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pareconv.search.spec import Finish, Search
 from pareconv.service.cli.app import app
+from pareconv.service.settings import ServiceSettings
 
 
 def test_no_server_is_exit_code_3_with_the_remedy():
@@ -78,6 +79,16 @@ def test_the_help_of_submit_tells_what_holds_where_an_option_is_left_out(run):
     assert f"Candidates to try. [default: ({Search().trials})]" in text
     assert f"Epochs that a finalist is trained. [default: ({Finish().epochs:g})]" in text
     assert f"[default: ({','.join(Finish().formats)})]" in text
+
+
+def test_the_help_of_serve_tells_the_defaults_of_the_settings(run, monkeypatch):
+    for name in [each for each in os.environ if each.startswith("PARECONV_")]:
+        monkeypatch.delenv(name)
+    text = " ".join(run("serve", "--help").stdout.replace("│", " ").split())
+
+    for name in ("host", "port", "workers", "home"):
+        default = ServiceSettings.model_fields[name].default
+        assert f"[default: ({default})]" in text
 
 
 def test_every_command_that_answers_does_so_as_json_too():

@@ -8,6 +8,7 @@ from pareconv.service.cli.app import app
 from pareconv.service.cli.front_table import front_view as front_of
 from pareconv.service.figures import age, count, duration, percent, plan_in_short, size_of
 from pareconv.service.views.front import ParetoView
+from pareconv.storage.jobs import Stage
 
 FRONT = {
     "job": "1m3qjx0y6bq3c8z5w9d2e7f4ga",
@@ -97,6 +98,18 @@ def test_jobs_are_listed_as_a_table_and_as_json(run, job):
     assert "No jobs" in run("jobs", "--status", "failed").stdout
 
 
+def test_the_list_of_jobs_has_room_for_names(run, client, spec, stores):
+    name = "resnet18.onnx on photographs.zip, 50% FLOPs"
+    job = client.post("/jobs", json=spec | {"name": name}).json()["id"]
+    stores.jobs.claim("w", 60)
+    stores.jobs.update(job, owner="w", stage=Stage.LIBRARY, progress=0.3)
+    lines = run("jobs").stdout.splitlines()
+
+    assert all(len(line) <= 80 for line in lines)
+    words = {word for line in lines for word in line.split()}
+    assert {*name.split(), "library", "30%"} <= words
+
+
 def test_the_front_fits_80_columns_and_says_what_was_reached(shown):
     text = shown(front_view(FRONT, server="http://localhost:8000"))
     rows = {line.split()[0]: " ".join(line.split()) for line in text.splitlines() if line.strip()}
@@ -141,10 +154,20 @@ def test_the_front_tells_how_the_normalisation_was_found_out(shown):
     assert "Images normalised by imagenet: imagenet 94.9%." in " ".join(text.split())
 
 
+def test_the_front_tells_that_the_teacher_may_know_the_validation_images(shown):
+    told = "which the teacher may know"
+    teacher = FRONT["teacher"] | {"validation_seen": True}
+
+    assert told in " ".join(shown(front_view(FRONT | {"teacher": teacher}, server="x")).split())
+    assert told not in " ".join(shown(front_view(FRONT, server="http://x")).split())
+
+
 def test_the_full_front_names_every_block(shown):
     text = shown(front_view(FRONT, server="http://x", full=True))
 
     assert "Trial 7:\n  a  svd(ratio=0.25)\n  b  svd(ratio=0.25)\n  c  shift\n" in text
+    assert "--full" not in text
+    assert "--full` prints" in shown(front_view(FRONT, server="http://x"))
 
 
 def test_latencies_are_shown_where_they_count(shown):

@@ -2,10 +2,15 @@
 
 import json
 import re
+import sys
 from datetime import UTC, datetime, timedelta
+
+import pytest
+import typer
 
 from pareconv.service.cli import watching
 from pareconv.service.cli.job_view import job_view
+from pareconv.service.client import Client
 from pareconv.service.remote.job import Job, Moment
 from pareconv.service.views.job import JobView
 from pareconv.storage.jobs import JobStatus, Stage
@@ -65,6 +70,25 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(run, job, store
     assert result.exit_code == 130
     assert f"pareconv watch {job}" in result.stderr
     assert stores.jobs.get(job).status == JobStatus.QUEUED
+
+
+def test_ctrl_c_leaves_the_live_display_to_be_read(client, job, monkeypatch, capsys):
+    once = Job.moments
+
+    def interrupted(self):
+        yield next(once(self))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "moments", interrupted)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with Client(str(client.base_url)) as asking, pytest.raises(typer.Exit):
+        watching.follow(asking.jobs.get(job), server=asking.url)
+
+    told = capsys.readouterr().out
+    last = told[told.rindex(f"Job {job}") :]
+    assert "trials 0" in last
+    assert "\x1b[2K" not in last  # which would erase it
 
 
 def test_the_live_display_counts_the_trials_of_an_extension(client, finished, stores, shown):

@@ -218,6 +218,24 @@ def test_a_form_begins_with_a_job_and_keeps_what_it_does_not_show(client, spec):
     assert (again["search"]["exclude"], again["search"]["trials"]) == (["layer1*"], 9)
 
 
+def test_a_form_calls_uploads_by_their_names_beside_their_fields(client, spec):
+    sent = {"file": ("weights.pt", b"some weights")}
+    teacher = client.post("/teachers", files=sent).json()["reference"]
+    data = client.post("/datasets", files={"file": ("flowers.zip", b"images")}).json()["reference"]
+    given = {"architecture": "cifar_resnet8", "weights": teacher}
+    changed = {"name": "mine", "teacher": given, "dataset": {"source": data}}
+    job = client.post("/jobs", json=spec | changed).json()
+
+    shown = client.get(f"/ui/submit?from={job['id']}").text
+    assert 'id="f-name" name="name" type="text" value="mine"' in shown
+    assert 'id="n-teacher.weights">the file weights.pt<' in shown
+    assert 'id="n-dataset.source">the file flowers.zip<' in shown
+    assert 'id="n-teacher.architecture"><' in shown
+
+    asked = client.post("/ui/inspect", data=FORM | {"dataset.source": data}).text
+    assert 'id="n-dataset.source" hx-swap-oob="true">the file flowers.zip<' in asked
+
+
 def test_uploads_go_by_their_names(client, spec):
     upload = client.post("/teachers", files={"file": ("network.onnx", b"a network")}).json()
     job = client.post(
@@ -282,6 +300,7 @@ def test_another_budget_is_predicted_and_submitted(client, seeds):
     job = seeds.searched()
     text = client.get(f"/ui/jobs/{job.id}/what-if?flops=60").text
     assert "plans within 4.20M FLOPs" in text
+    assert "Predicted front: accuracy after brief training" in text
     low = client.get(f"/ui/jobs/{job.id}/what-if?flops=1").text
     assert "the least that this library reaches" in low
 
@@ -305,6 +324,19 @@ def test_a_library_that_is_gone_is_no_error(client, stores, seeds):
         stores.libraries.get(job.library_id)
     for tab in ("", "/blocks", "/what-if", "/trials/0"):
         assert client.get(f"/ui/jobs/{job.id}{tab}").status_code == 200
+
+
+def test_an_address_that_no_page_has_is_said_on_a_page(client, seeds):
+    for address in ("/ui/nothing", f"/ui/jobs/{seeds.searched().id}/students/0"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert f"no page is at {address}" in answer.text
+        assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_comparison_says_why_a_job_failed(client, seeds):
+    failed = seeds.failed()
+    assert failed.error["detail"][:40] in client.get(f"/ui/compare?item={failed.id}").text
 
 
 def test_it_is_no_part_of_the_api(client):

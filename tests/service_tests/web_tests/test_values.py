@@ -7,7 +7,9 @@ import pytest
 
 from pareconv.search.spec import JobSpec
 from pareconv.service.web import spec_form
+from pareconv.service.web.library_map import library_map
 from pareconv.service.web.plan_view import plan_view
+from pareconv.service.web.prediction_chart import EDGE, HEIGHT, Predicted, prediction_chart
 from pareconv.service.web.thinning import front_of, thinned
 from pareconv.service.web.timeline import timeline
 from pareconv.service.web.translation import Translation
@@ -103,6 +105,29 @@ def test_a_plan_adds_up(job, stores):
     assert sum(box.width for box in view.boxes) <= 1000
     old = job.profile | {"blocks": [{"name": b.name, "convs": []} for b in view.blocks]}
     assert plan_view(old, plan, [], "flops").boxes == ()
+
+
+def test_a_prediction_is_drawn_by_accuracy_where_trials_tell_it():
+    plans = [Predicted(0.2, 0.9, None), Predicted(0.4, 0.5, 0.8), Predicted(0.6, 0.1, 0.88)]
+    chart = prediction_chart(plans, 0.9)
+    assert (chart.highest, chart.lowest, chart.hidden) == ("90.0%", "80.0%", 1)
+    (_, low), (_, high) = chart.dots
+    assert low == HEIGHT - EDGE
+    assert EDGE < high < low
+
+    by_score = prediction_chart([replace(each, accuracy=None) for each in plans], 0.9)
+    assert (by_score.highest, by_score.lowest, by_score.hidden) == ("0", "0.9", 0)
+    assert [y for _, y in by_score.dots] == sorted((y for _, y in by_score.dots), reverse=True)
+    assert "score" in by_score.title
+    assert prediction_chart([], None).dots == []
+
+
+def test_the_map_of_a_library_begins_with_what_most_blocks_have(job, stores):
+    library = stores.libraries.get(job.library_id)
+    first = stores.libraries.entries(job.library_id)[0]
+    places = [("a", "z"), ("b", "z"), ("a", "y"), ("b", "y"), ("a", "b"), ("b", "c")]
+    entries = [replace(first, block=block, option=option) for block, option in places]
+    assert library_map(library, entries, ["a", "b"], "score").options == ["y", "z", "b", "c"]
 
 
 def test_a_timeline_tells_how_far_each_stage_is(job):
