@@ -1,7 +1,9 @@
 """Figures: how the pages write numbers, shares, times and plans, as the command line does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from pareconv.service.figures import age, count, counted, duration, percent, plan_in_short, size_of
 
@@ -25,6 +27,12 @@ def operator_of(option: str) -> str:
     return option.partition("(")[0]
 
 
+def plan(options: Mapping[str, str]) -> Markup:
+    """In short; where a column is narrow it breaks between an operator and its numbers."""
+    text = str(escape(plan_in_short(options)))
+    return Markup(text.replace("(", "<wbr>(").replace("_", "_<wbr>"))
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "age": age,
     "amount": amount,
@@ -32,7 +40,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "operator": operator_of,
     "percent": percent,
-    "plan": plan_in_short,
+    "plan": plan,
     "share": share,
     "size": size_of,
 }

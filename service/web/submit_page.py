@@ -146,6 +146,7 @@ def _shown(stores: Stores, values: spec_form.Values, problem: Problem | None = N
     errors = {} if problem is None else {each.field: each.message for each in problem.errors}
     return _UNKNOWN | {
         "values": values,
+        "origin": values["from"] and (stores.jobs.get(values["from"]).name or values["from"]),
         "problem": problem,
         "errors": errors,
         "notes": _files(values, stores),

@@ -170,9 +170,8 @@ async function compare(ids) {
   });
   // Jobs of one teacher measure it alike: it is one star.
   for (const accuracy of new Set(known.map((each) => each.teacher.accuracy))) {
-    const named = known.filter((each) => each.teacher.accuracy === accuracy).map((each) => each.name);
-    const name = named.length === known.length ? "teacher" : `teacher of ${named.join(" and ")}`;
-    found.push({ type: "scatter", mode: "markers", name, x: [1], y: [accuracy], marker: { size: 14, symbol: "star", color: colour("teacher") }, hovertemplate: "%{y:.1%}<extra></extra>" });
+    const name = `teacher, ${(100 * accuracy).toFixed(1)}%`;
+    found.push({ type: "scatter", mode: "markers", name, x: [1], y: [accuracy], marker: { size: 14, symbol: "star", color: colour("teacher") }, text: known.filter((each) => each.teacher.accuracy === accuracy).map((each) => each.name).join("<br>"), hovertemplate: "teacher of %{text}<br>%{y:.1%}<extra></extra>" });
   }
   place.querySelector(".waiting")?.remove();
   const layout = axes("FLOPs, share of the teacher's", known.flatMap((each) => [...each.front.accuracy, each.teacher.accuracy]));
