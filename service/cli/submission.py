@@ -1,6 +1,7 @@
 """Submitting: from the options of a command to a job, or to an inspection without one."""
 
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from pareconv.service.cli.spec_options import OPTION_OF, SpecOptions, with_spec_
 from pareconv.service.cli.watching import follow
 from pareconv.service.client import Client
 from pareconv.service.remote.errors import ProblemError
+from pareconv.service.remote.job import Job
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it.")]
 Priority = Annotated[int, typer.Option("--priority", help="Jobs of a higher one start first.")]
@@ -62,15 +64,20 @@ def submit(
         job = _sent(client, options.to_spec(), submit)
         if as_json:
             (write_json_line if watch else write_json)(job)
-        elif watch:
-            typer.echo(f"Job {job.id}")
         else:
-            typer.echo(f"Job {job.id} is {job.status}; `pareconv watch {job.id}` follows it")
-            typer.echo(f"Page: {client.url}/ui/jobs/{job.id}")
-            for each in assumptions(JobSpec.model_validate(job.spec)):
-                typer.echo(str(each), err=True)
+            _tell(job, client.url, watch=watch)
         if watch:
             follow(job, server=client.url, as_json=as_json)
+
+
+def _tell(job: Job, server: str, *, watch: bool) -> None:
+    follows = "" if watch else f"; `pareconv watch {job.id}` follows it"
+    typer.echo(f"Job {job.id} is {job.status}{follows}")
+    typer.echo(f"Page: {server}/ui/jobs/{job.id}")
+    if watch and not sys.stdout.isatty():
+        return  # they come among the events, which a live display cuts to a line each
+    for each in assumptions(JobSpec.model_validate(job.spec)):
+        typer.echo(str(each), err=True)
 
 
 @with_spec_options

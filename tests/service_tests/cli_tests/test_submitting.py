@@ -1,10 +1,12 @@
 """`submit` and `inspect`: options, spec files, files of the user's."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from pareconv.search.errors import InvalidSpec
+from pareconv.service.cli import submission
 
 OUTSIDE = "is outside the allowed roots (none are set); set PARECONV_ALLOWED_ROOTS or upload it"
 
@@ -200,6 +202,20 @@ def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
     assert result.exit_code == 0
     assert "Assumed: teacher.normalize: the weights do not say" in result.stderr
     assert run(*asked, "--budget-flops", "50%", "--normalize", "cifar10").stderr == ""
+
+
+def test_what_is_assumed_stands_above_a_live_display_which_cuts_it(run, tmp_path, monkeypatch):
+    (tmp_path / "net.pt").write_bytes(b"x")
+    asked = ("submit", "--teacher", "x", "--weights", tmp_path / "net.pt", "--data", "digits")
+    monkeypatch.setattr(submission, "follow", lambda _job, **_how: None)
+
+    def told():
+        return run(*asked, "--budget-flops", "50%", "--watch").stderr
+
+    assert told() == ""  # lines have all of it among the events
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(submission, "sys", SimpleNamespace(stdout=terminal))
+    assert "Assumed: teacher.normalize: the weights do not say" in told()
 
 
 def test_a_folder_called_digits_is_not_taken_for_the_digits(run, tmp_path, monkeypatch):
