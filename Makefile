@@ -12,6 +12,7 @@ setup: $(STAMP)
 
 # Setuptools warns of every editable install, whatever is in it.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): 7 GB, some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable .

@@ -15,9 +15,6 @@ class Assumption(BaseModel):
     field: str = Field(description="of the spec", examples=["teacher.normalize"])
     message: str = Field(description="what is taken, and what to say where that is wrong")
 
-    def __str__(self) -> str:
-        return f"Assumed: {self.field}: {self.message}."
-
 
 def assumptions(spec: JobSpec) -> list[Assumption]:
     """Of a spec as it came, before any `auto` is resolved."""
@@ -34,7 +31,7 @@ def _assumed(spec: JobSpec) -> Iterator[Assumption]:
             "customary ways (imagenet, cifar10, pixels from 0 to 1, -1 to 1 or 0 to 255, the "
             "training images' own) and takes that with which the teacher is right most often on "
             "validation images; a teacher that gets a new head takes the images' own. If it was "
-            "another way, say so (--normalize), as an accuracy at a guess can be a little lower",
+            "another way, say so, as an accuracy at a guess can be a little lower",
         )
     if dataset.augment == "auto" and dataset.source != "digits":
         yield Assumption(

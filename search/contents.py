@@ -11,19 +11,20 @@ from torch import Tensor
 from pareconv.search.data.images import Images
 from pareconv.search.data.originals import Originals
 from pareconv.search.data.sources import Source, load, opened
+from pareconv.search.data.splits import held_out_of, resolve_fraction
 from pareconv.search.spec import Auto
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Training images of each class, how many there are to test and, where the data set brings
-    them, to validate on (None where a job holds them out of train); their side in pixels.
+    """Training and test images of each class; how many there are to validate on where the data set
+    brings them (None where a job holds them out of train); their side in pixels.
     """
 
     classes: tuple[str, ...]
     train_counts: tuple[int, ...]
     validation: int | None
-    test: int
+    test_counts: tuple[int, ...]
     image_size: int
 
     @classmethod
@@ -33,7 +34,7 @@ class Contents:
             originals.classes,
             _counts(originals.train.labels, len(originals.classes)),
             None if validation is None else len(validation),
-            len(originals.test),
+            _counts(originals.test.labels, len(originals.classes)),
             size,
         )
 
@@ -44,13 +45,30 @@ class Contents:
             images.classes,
             _counts(images.train_labels, len(images.classes)),
             None if validation is None else len(validation),
-            len(images.test_labels),
+            _counts(images.test_labels, len(images.classes)),
             images.image_size,
         )
 
     @property
     def train(self) -> int:
         return sum(self.train_counts)
+
+    @property
+    def test(self) -> int:
+        return sum(self.test_counts)
+
+    @property
+    def untested(self) -> list[str]:
+        """The classes of which no image tests."""
+        counted = zip(self.classes, self.test_counts, strict=True)
+        return [name for name, count in counted if count == 0]
+
+    def held_out(self, fraction: float | Auto) -> int | None:
+        """How many images a job takes out of train to validate on; None where it need not."""
+        if self.validation is not None:
+            return None
+        share = resolve_fraction(self.train) if fraction == "auto" else fraction
+        return sum(held_out_of(count, share) for count in self.train_counts)
 
 
 def contents(source: Source, image_size: int | Auto, *, cache: Path) -> Contents:

@@ -25,9 +25,12 @@ class Eta:
         self._at, self._done = time.monotonic(), done
 
     def moments(self, done: float, later_s: float | None) -> Moments:
-        """`later_s` is what the stages after this one should take, in seconds."""
+        """`later_s` is what the stages after this one should take, in seconds. What comes before
+        the first that is done, such as loading images, says nothing of the pace.
+        """
         gained = done - self._done
         if gained <= 0:
+            self._at = time.monotonic()
             return {"stage_eta": None, "eta": None}
         left = (time.monotonic() - self._at) * max(0.0, 1 - done) / gained
         return {

@@ -78,6 +78,7 @@ class Inspection:
             "images": {
                 "train": self.data.train,
                 "validation": self.data.validation,
+                "held_out": self.data.held_out(self.spec.dataset.validation_fraction),
                 "test": self.data.test,
             },
             "image_size": self.data.image_size,
@@ -138,6 +139,8 @@ def inspect(spec: JobSpec, references: References) -> Inspection:
         assumed.append(_other_size(known, data))
     if preparation == "fine-tuning":
         assumed.append(_new_head(data))
+    if data.untested:
+        assumed.append(_not_tested(data))
     space = _space(spec, network, data)
     found = Inspection(spec, assumed, network, preparation, data, space, {})
     if known_latencies := Known.of(spec, references, device_of(spec)):
@@ -160,6 +163,17 @@ def _new_head(data: Contents) -> Assumption:
         message=f"the weights are of other classes than the {len(data.classes)} of the data, so "
         "the teacher gets a new head and is trained further first; if the data lack a class by "
         "accident, add its folder",
+    )
+
+
+def _not_tested(data: Contents) -> Assumption:
+    named = ", ".join(data.untested[:5])
+    if len(data.untested) > 5:
+        named += f" and {len(data.untested) - 5:,} more classes"
+    return Assumption(
+        field="dataset.source",
+        message=f"no test image is of {named}, of which test accuracies say nothing; where that is "
+        "not meant, add such images",
     )
 
 
@@ -324,16 +338,17 @@ def _require_reachable(limits: Mapping[Quantity, float], space: Space) -> None:
     for name, limit in limits.items():
         whole, least = space.table.teacher.quantity(name), space.table.least(name)
         if limit < least:
+            looks_like_a_share = name in _COUNTED and limit <= 100
             raise InvalidSpec(
                 _FIELDS[name],
                 f"{figure(name, limit)} cannot be reached: the least that these options reach is "
                 f"{figure(name, least)} ({least / whole:.1%} of the teacher's "
                 f"{figure(name, whole)}); raise the budget"
-                + (f" (a share is written {limit:g}%)" if limit <= 100 else ""),
+                + (f" (a share is written {limit:g}%)" if looks_like_a_share else ""),
             )
     indifferent = {block: dict.fromkeys(options, 0.0) for block, options in _changing(space)}
     if Solver(space.table, indifferent).best(limits) is None:
-        named = " and ".join(f"{figure(name, limit)} {name}" for name, limit in limits.items())
+        named = " and ".join(figure(name, limit) for name, limit in limits.items())
         raise InvalidSpec(
             "budget", f"{named} can each be reached, but not together; raise one of them"
         )
@@ -344,14 +359,15 @@ def _require_within(limits: Mapping[Quantity, float], cost: Cost) -> None:
         if cost.quantity(name) > limit:
             raise InvalidSpec(
                 "plan",
-                f"it has {figure(name, cost.quantity(name))} {name}, over the budget of "
+                f"it has {figure(name, cost.quantity(name))}, over the budget of "
                 f"{figure(name, limit)}; raise that or leave it out",
             )
 
 
 def figure(name: Quantity, value: float) -> str:
     """An amount as people read it."""
-    return f"{value:.3f}" if name == "latency_ms" else f"{value:,.0f}"
+    units = {"flops": "FLOPs", "params": "parameters"}
+    return f"{value:.3f} ms" if name == "latency_ms" else f"{value:,.0f} {units[name]}"
 
 
 def _changing(space: Space) -> Iterator[tuple[str, list[Option]]]:

@@ -110,6 +110,7 @@ class LibraryBuilder:
     def _build_chunk(self, wanted: dict[Block, list[Wanted]], progress: "_Progress") -> None:
         learners = self._start(wanted)
         self._measure(learners)
+        progress.tell(0.0)
         # A job with more rungs may have been interrupted before it scored them.
         last = max(self._recipe.rungs, *(each.rungs for each in learners))
         for rung in range(last + 1):
@@ -311,7 +312,7 @@ class _Progress:
         return lambda done: self.tell((number + done) / parts)
 
     def tell(self, done: float) -> None:
-        if done == 1 or done - self._told >= _TOLD:
+        if done in {0, 1} or done - self._told >= _TOLD:
             self._told = done
             share = (self._position + done) / self._chunks
             self._emit({"type": "progress", "done": share})

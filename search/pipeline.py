@@ -5,7 +5,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pareconv.search.assumptions import assumptions
 from pareconv.search.finalists import Finalists
 from pareconv.search.preparing import prepare
 from pareconv.search.run import Profiled, Run
@@ -51,13 +50,14 @@ def _profile(run: Run) -> Profiled:
     if profile is not None and resolved is not None and "data" in profile:
         return Profiled(JobSpec.model_validate(resolved), profile)
     run.begin(Stage.PROFILE)
-    for assumed in assumptions(JobSpec.model_validate(run.job.spec)):
-        message = f"{assumed.field}: {assumed.message}"
-        run.report("assumed", message, data={"field": assumed.field})
 
     def on_event(event: dict[str, Any]) -> None:
         if event["type"] == "progress":
             run.advance(Stage.PROFILE, event["done"])
+        elif event["type"] == "inspected":
+            for each in event["assumed"]:
+                message = f"{each['field']}: {each['message']}"
+                run.report("assumed", message, data={"field": each["field"]})
         elif event["type"] == "normalized":
             run.report("normalized", event["message"])
 

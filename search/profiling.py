@@ -40,7 +40,8 @@ def profile(spec: JobSpec, references: References, emit: Emit) -> dict[str, Any]
     """
     inspection = inspect(spec, references)
     spec = inspection.spec
-    emit({"type": "inspected", "blocks": len(inspection.space.blocks)})
+    assumed = [each.model_dump() for each in inspection.assumed]
+    emit({"type": "inspected", "assumed": assumed})
     images = load_images(spec, references)
     emit({"type": "data", "train": len(images.train_labels), "test": len(images.test_labels)})
     preparation = inspection.preparation

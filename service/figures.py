@@ -52,9 +52,12 @@ def age(moment: datetime | str) -> str:
 
 
 def plan_in_short(plan: Mapping[str, str]) -> str:
-    """`{"a": "svd(ratio=0.5)", "b": "svd(ratio=0.5)", "c": "shift"}` is `svd(0.5) x2, shift`."""
+    """`{"a": "shift", "b": "svd(ratio=0.5)", "c": "svd(ratio=0.5)"}` is `svd(0.5) x2, shift`: the
+    most frequent first, whatever the order of the blocks.
+    """
     options = Counter(_NAME_OF_HYPER.sub("", option) for option in plan.values())
-    shown = (f"{name} x{times}" if times > 1 else name for name, times in options.items())
+    ordered = sorted(options.items(), key=lambda item: (-item[1], item[0]))
+    shown = (f"{name} x{times}" if times > 1 else name for name, times in ordered)
     return ", ".join(shown) or "keep"
 
 

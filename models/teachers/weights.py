@@ -186,6 +186,7 @@ def _refused_pickle(path: Path, error: Exception) -> WeightsError:
             path,
             f"holds pickled code, which is not run (it names {code[1]!r}): a whole pickled module, "
             "or a checkpoint with more than tensors",
+            remedy=f"{_SAVE}, or export a network of your own by torch.onnx.export",
         )
     with path.open("rb") as file:
         is_pickle = file.read(4).startswith((_PICKLE, _ZIP))

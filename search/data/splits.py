@@ -23,6 +23,11 @@ def resolve_fraction(num_images: int) -> float:
     return max(min(_AUTO_IMAGES / num_images, _AUTO_MOST), _LEAST)
 
 
+def held_out_of(count: int, fraction: float) -> int:
+    """How many of a class of so many images are held out: at least one stays on each side."""
+    return min(max(round(count * fraction), 1), count - 1)
+
+
 def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """(train, validation) indices, int64 and ascending, `fraction` of each class in the second.
 
@@ -48,7 +53,6 @@ def _stratified(labels: Tensor, fraction: float, seed: int, *, field: str) -> tu
     random = np.random.RandomState(seed)
     held_out = np.zeros(len(labels), dtype=bool)
     for label, count in zip(classes, counts, strict=True):
-        num_held_out = min(max(round(count * fraction), 1), count - 1)
         members = np.flatnonzero(labels.numpy() == label)
-        held_out[random.permutation(members)[:num_held_out]] = True
+        held_out[random.permutation(members)[: held_out_of(count, fraction)]] = True
     return torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))

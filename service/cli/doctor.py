@@ -17,7 +17,7 @@ import typer
 from pareconv.service.cli.connection import AsJson, write_json
 from pareconv.service.cli.failures import Failed
 from pareconv.service.cli.serving import Home
-from pareconv.service.figures import size_of
+from pareconv.service.figures import counted, size_of
 from pareconv.storage.errors import StorageError
 from pareconv.storage.settings import Settings
 
@@ -107,7 +107,7 @@ def _imported(found: str) -> list[Finding]:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return [Finding("torch", "failed", f"{found}: {last}", _REINSTALL)]
     answer = json.loads(done.stdout.strip().splitlines()[-1])
-    device = ", ".join(answer["cuda"]) or f"cpu, {answer['threads']} threads"
+    device = ", ".join(answer["cuda"]) or f"cpu, {counted(answer['threads'], 'thread')}"
     return [Finding("torch", "ok", found), Finding("device", "ok", device)]
 
 

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pareconv.service.cli.spec_options import told
 from pareconv.service.cli.tables import plain_table
 from pareconv.service.figures import count, percent
 from pareconv.service.views.inspection import InspectedOption, InspectionView
@@ -17,19 +18,26 @@ _PREPARATION = {
 }
 
 
-def inspection_view(inspection: InspectionView, *, has_budget: bool = True) -> RenderableType:
+def inspection_view(
+    inspection: InspectionView, *, has_budget: bool = True, has_latency: bool = False
+) -> RenderableType:
     """Without a budget of the user's what can be reached is all that is told of it."""
-    lines = [Text(line) for line in _reach(inspection, has_budget)]
+    reach = _reach(inspection, has_budget=has_budget, has_latency=has_latency)
+    lines = [Text(line) for line in reach]
     left_out = [Text(line, style="dim") for line in _left_out(inspection)]
-    assumed = [Text(str(each), style="dim") for each in inspection.assumptions]
+    assumed = [Text(told(each), style="dim") for each in inspection.assumptions]
     return Group(Text(_teacher(inspection)), _blocks(inspection), *left_out, *lines, *assumed)
 
 
 def _teacher(inspection: InspectionView) -> str:
     teacher, images = inspection.teacher, inspection.images
     size = inspection.image_size
-    validation = images.validation
-    given = " (some held out to validate)" if validation is None else f", {validation:,} validation"
+    held_out = "some" if images.held_out is None else f"{images.held_out:,}"
+    given = (
+        f" ({held_out} held out to validate)"
+        if images.validation is None
+        else f", {images.validation:,} validation"
+    )
     return (
         f"Teacher: {count(teacher.flops)} FLOPs, {count(teacher.params)} parameters; "
         f"{len(inspection.classes)} classes, {images.train:,} training{given} and "
@@ -67,7 +75,7 @@ def _left_out(inspection: InspectionView) -> Iterator[str]:
         yield f"Left out: {each.name}: {each.reason}"
 
 
-def _reach(inspection: InspectionView, has_budget: bool) -> Iterator[str]:
+def _reach(inspection: InspectionView, *, has_budget: bool, has_latency: bool) -> Iterator[str]:
     reachable, budget = inspection.reachable, inspection.budget
     for title, reach, limit in (
         ("FLOPs", reachable.flops, budget.flops),
@@ -79,3 +87,5 @@ def _reach(inspection: InspectionView, has_budget: bool) -> Iterator[str]:
         ms = budget.latency_ms
         wanted = "" if ms is None else f"; the budget is {ms:.2f} ms"
         yield f"Latency within reach: {latency.least:.2f} to {latency.greatest:.2f} ms{wanted}"
+    elif has_latency:
+        yield "Latency within reach: known once a job has measured it"

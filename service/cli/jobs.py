@@ -16,7 +16,7 @@ from pareconv.service.cli.job_argument import JobId, job_of
 from pareconv.service.figures import age, counted, percent, size_of
 from pareconv.service.remote.job import Job
 from pareconv.service.typed_values import names
-from pareconv.storage.job_states import JobStatus
+from pareconv.storage.job_states import ACTIVE, JobStatus
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Jobs to list.")]
 Status = Annotated[str | None, typer.Option("--status", help="Only jobs of this status.")]
@@ -24,7 +24,7 @@ Full = Annotated[bool, typer.Option("--full", help="Print plans block by block."
 Objectives = Annotated[
     str | None,
     typer.Option(
-        "--objectives", metavar="accuracy,flops|accuracy,params", help="Default: the job's own."
+        "--objectives", metavar="A,B", help="Such as accuracy,params; default: the job's own."
     ),
 ]
 Trial = Annotated[
@@ -51,9 +51,7 @@ Epochs = Annotated[
 ]
 Formats = Annotated[
     str | None,
-    typer.Option(
-        "--formats", metavar="A,B", help="Of pt2, onnx, safetensors; default: the job's own."
-    ),
+    typer.Option("--formats", metavar="A,B", help="Of pt2, onnx, onnx-int8, safetensors, report."),
 ]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
@@ -238,7 +236,7 @@ def delete(
     """
     with connect(server) as client:
         known = job_of(client, job)
-        if not yes:
+        if not yes and known.status not in ACTIVE:  # which the server refuses
             named = f" ({known.name})" if known.name else ""
             trials = counted(known.counts.complete, "complete trial")
             typer.confirm(f"Delete job {known.id}{named} with {trials}?", abort=True, err=True)

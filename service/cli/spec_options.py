@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 
 from typer import Option
 
+from pareconv.search.assumptions import Assumption
 from pareconv.search.spec import JobSpec
 from pareconv.service.cli.failures import BadInput
 from pareconv.service.typed_values import (
@@ -259,11 +260,30 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("device", "device", _same),
 )
 # What a field of the spec is called on the command line.
-OPTION_OF = {path: f"--{option.replace('_', '-')}" for option, path, _ in _FIELDS} | {
+_OPTION_OF = {path: f"--{option.replace('_', '-')}" for option, path, _ in _FIELDS} | {
     "teacher": "--teacher",
     "dataset": "--data",
     "budget": "--budget-flops",
 }
+
+
+def option_of(field: str) -> str | None:
+    """The option that sets a field of the spec, or what is around it: `finish.formats.1` is one of
+    the `--formats`.
+    """
+    sections = {"teacher", "dataset", "budget"}
+    while field not in _OPTION_OF:
+        field, _, inner = field.rpartition(".")
+        if not inner or field in sections:
+            return None
+    return _OPTION_OF[field]
+
+
+def told(assumption: Assumption) -> str:
+    """An assumption, by the option that says otherwise."""
+    option = _OPTION_OF.get(assumption.field)
+    field = f"{option} ({assumption.field})" if option else assumption.field
+    return f"Assumed: {field}: {assumption.message}."
 
 
 # A spec that leaves everything open that can be.

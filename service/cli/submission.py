@@ -1,6 +1,5 @@
 """Submitting: from the options of a command to a job, or to an inspection without one."""
 
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,7 @@ from pareconv.service.cli.connection import (
     write_json_line,
 )
 from pareconv.service.cli.local_files import Answer, Json, send
-from pareconv.service.cli.spec_options import OPTION_OF, SpecOptions, with_spec_options
+from pareconv.service.cli.spec_options import SpecOptions, option_of, told, with_spec_options
 from pareconv.service.cli.watching import follow
 from pareconv.service.client import Client
 from pareconv.service.remote.errors import ProblemError
@@ -30,7 +29,6 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Where to save it."
 Priority = Annotated[int, typer.Option("--priority", help="Jobs of a higher one start first.")]
 # Who only looks need not know yet.
 _ANY_BUDGET: Json = {"budget": {"flops": "100%"}}
-_ENTRY = re.compile(r"\.\d+$")  # of a list
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")]
 
 
@@ -40,8 +38,7 @@ def _sent(client: Client, spec: Json, post: Callable[[Json], Answer]) -> Answer:
         return send(client, spec, post)
     except ProblemError as problem:
         for error in problem.errors:
-            path = _ENTRY.sub("", error["field"])
-            if option := OPTION_OF.get(path):
+            if option := option_of(error["field"]):
                 error["field"] = f"{option} ({error['field']})"
         raise
 
@@ -77,7 +74,7 @@ def _tell(job: Job, server: str, *, watch: bool) -> None:
     if watch and not sys.stdout.isatty():
         return  # they come among the events, which a live display cuts to a line each
     for each in assumptions(JobSpec.model_validate(job.spec)):
-        typer.echo(str(each), err=True)
+        typer.echo(told(each), err=True)
 
 
 @with_spec_options
@@ -118,4 +115,9 @@ def inspect(
 
     from pareconv.service.cli.inspection_table import inspection_view
 
-    Console().print(inspection_view(inspection, has_budget="budget" in spec))
+    budget = spec.get("budget") or {}
+    Console().print(
+        inspection_view(
+            inspection, has_budget="budget" in spec, has_latency=bool(budget.get("latency"))
+        )
+    )

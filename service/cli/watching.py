@@ -73,6 +73,11 @@ def _lines(job: Job) -> Job:
     was_connected, was_paused = True, False
     for moment in job.moments():
         last = moment.job
+        if was_connected and not moment.is_connected:
+            typer.echo("connection lost, trying again", err=True)
+        if moment.is_connected and not was_connected:
+            typer.echo("connected again", err=True)
+        was_connected = moment.is_connected
         for event in moment.events:
             typer.echo(str(event))
         now = time.monotonic()
@@ -85,11 +90,6 @@ def _lines(job: Job) -> Job:
         if is_paused and not was_paused:
             typer.echo(how_to_go_on(last), err=True)
         was_paused = is_paused
-        if was_connected and not moment.is_connected:
-            typer.echo("connection lost, trying again", err=True)
-        if moment.is_connected and not was_connected:
-            typer.echo("connected again", err=True)
-        was_connected = moment.is_connected
     return last
 
 

@@ -83,6 +83,7 @@ class InspectedBudget(AbsoluteBudget):
 class ImageCounts(BaseModel):
     train: int
     validation: int | None = Field(description="null where they are held out of train")
+    held_out: int | None = Field(None, description="how many of train are held out to validate")
     test: int
 
 
@@ -95,7 +96,7 @@ _EXAMPLE: dict[str, Any] = {
         "flops_by_operator": {"conv": 12300000, "batch_norm": 190000, "linear": 640},
     },
     "classes": ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-    "images": {"train": 1437, "validation": None, "test": 360},
+    "images": {"train": 1437, "validation": None, "held_out": 287, "test": 360},
     "image_size": 32,
     "blocks": [
         {

@@ -37,6 +37,15 @@ def test_a_stage_goes_on_at_its_pace_and_what_comes_later_is_added(clock):
     assert told.moments(0.25, None)["eta"] is None
 
 
+def test_what_comes_before_the_first_that_is_done_says_nothing_of_the_pace(clock):
+    told = Eta()
+    told.begin(0.0)
+    clock[0] += 60  # images are loaded
+    told.moments(0.0, None)
+    clock[0] += 10
+    assert left(told.moments(0.25, None)["stage_eta"]) == pytest.approx(30, abs=1)
+
+
 def test_what_an_earlier_worker_did_says_nothing_of_the_pace(clock):
     told = Eta()
     told.begin(0.5)

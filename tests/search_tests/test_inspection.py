@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,7 +54,8 @@ def test_digits_and_a_resnet8(inspected):
     found = inspected(dataset={"image_size": "auto"}).to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["classes"] == list("0123456789")
-    assert found["images"] == {"train": 1438, "validation": None, "test": 359}
+    images = {"train": 1438, "validation": None, "held_out": 287, "test": 359}
+    assert found["images"] == images
     assert found["image_size"] == 32
     assert [block["name"] for block in found["blocks"]] == [
         "conv1",
@@ -226,8 +228,9 @@ def test_a_long_tail_is_counted(inspected):
     whole, tail = inspected(), inspected(dataset={"imbalance": 0.1})
     assert len(whole.data.train_counts) == 10
     assert tail.data.train_counts[-1] == int(0.1 * max(whole.data.train_counts))
-    counted = {"train": sum(tail.data.train_counts), "validation": None, "test": 359}
-    assert tail.to_json()["images"] == counted
+    counted = tail.to_json()["images"]
+    assert counted["train"] == sum(tail.data.train_counts)
+    assert counted["held_out"] < whole.to_json()["images"]["held_out"]
     assert tail.data.train < 0.5 * whole.data.train
 
 
@@ -282,7 +285,9 @@ def test_a_plan_that_does_not_fit_is_refused(plan, message, planned):
 
 
 def test_a_plan_over_the_budget_is_refused_with_both(planned):
-    with pytest.raises(InvalidSpec, match=r"it has [\d,]+ params, over the budget of") as caught:
+    with pytest.raises(
+        InvalidSpec, match=r"it has [\d,]+ parameters, over the budget of"
+    ) as caught:
         planned({"layer1.0": "svd(ratio=0.5)"}, budget={"params": "50%"})
     assert caught.value.field == "plan"
 
@@ -340,6 +345,21 @@ def test_images_of_another_size_than_the_file_is_made_for_are_told(inspected, ne
     assert told(16) == []
     (message,) = told(24)
     assert "made for images of 16 pixels a side, and these have 24" in message
+
+
+def test_classes_that_no_image_tests_are_told(inspected, tmp_path):
+    def told(tested):
+        labels = np.repeat(np.arange(3), 10)
+        images = np.zeros((30, 16, 16, 3), np.uint8)
+        among = np.isin(labels, tested)
+        parts = {"x_train": images, "y_train": labels}
+        np.savez(tmp_path / "few.npz", **parts, x_test=images[among], y_test=labels[among])
+        found = inspected(dataset={"source": f"file:{tmp_path}/few.npz"})
+        return [each.message for each in found.assumed if each.field == "dataset.source"]
+
+    assert told([0, 1, 2]) == []
+    (message,) = told([0])
+    assert "no test image is of 1, 2," in message
 
 
 def test_a_network_in_a_file_has_weights_of_its_own(network, refusal):

@@ -122,7 +122,7 @@ def test_an_inspection_measures_nothing_and_says_what_is_known(references, store
     [
         (
             "79%",
-            r"7\.900 cannot be reached: .* reach is 8\.000 \(80\.0% of the teacher's 10\.000\)",
+            r"7\.900 ms cannot be reached: .* reach is 8\.000 ms \(80\.0% of .* 10\.000 ms\)",
         ),
         (10.5, r"10\.500 is over 100% of the teacher's 10\.000 ms"),
     ],
@@ -131,6 +131,7 @@ def test_a_limit_out_of_reach_is_refused(ms, message, references, store, ticks):
     with pytest.raises(InvalidSpec, match=message) as caught:
         profiled(spec({"ms": ms}), references, store)
     assert caught.value.field == "budget.latency.ms"
+    assert "a share is written" not in caught.value.message  # it was one, or is no 10.5%
 
 
 def test_a_table_from_elsewhere(references, store, ticks):

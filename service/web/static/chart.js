@@ -89,7 +89,7 @@ function errors(points) {
 }
 
 function traces(data) {
-  const order = { colorscale: [[0, colour("early")], [1, colour("late")]], showscale: data.trials.number.length > 1, colorbar: { title: { text: "trial", side: "right" }, thickness: 10, len: 0.6, outlinewidth: 0 } };
+  const order = { colorscale: [[0, colour("early")], [1, colour("late")]], showscale: data.trials.number.length > 1, colorbar: { title: { text: "trial", side: "right" }, thickness: 10, len: 0.6, outlinewidth: 0, tickformat: "d", dtick: data.trials.number.length < 6 ? 1 : undefined } };
   const found = [
     scatter(data.trials, { name: "trials", error_y: errors(data.trials), marker: { size: 7, color: data.trials.number, ...order } }),
   ];
@@ -161,7 +161,7 @@ async function compare(ids) {
   const answers = await Promise.all(ids.map((id) => fetch(`/ui/jobs/${id}/chart?cost=flops`).then((a) => a.json())));
   await plotly();
   const dashes = ["solid", "dash", "dot", "dashdot"];
-  const colours = ["accent", "teacher", "good", "soft"];
+  const colours = ["accent", "good", "ink", "soft"];
   const known = answers.filter((each) => each.teacher);
   const found = known.map((data, i) => {
     const share = { ...data.front, cost: data.front.cost.map((cost) => cost / data.teacher.cost) };

@@ -78,6 +78,14 @@ def test_a_job_is_deleted_where_that_is_confirmed(run, finished, stores):
         stores.jobs.get(finished)
 
 
+def test_nobody_is_asked_about_a_job_that_runs_and_cannot_be_deleted(run, job, stores):
+    stores.jobs.claim("w", 60)
+    result = run("delete", job)
+    assert result.exit_code == 1
+    assert "[y/N]" not in result.output
+    assert "running" in result.stderr
+
+
 def test_a_script_deletes_without_being_asked(run, job):
     run("cancel", job)
     assert json.loads(run("delete", job, "--yes", "--json").stdout) == {"deleted": job}

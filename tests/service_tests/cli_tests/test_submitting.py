@@ -7,6 +7,7 @@ import pytest
 
 from pareconv.search.errors import InvalidSpec
 from pareconv.service.cli import submission
+from pareconv.service.cli.spec_options import option_of
 
 OUTSIDE = "is outside the allowed roots (none are set); set PARECONV_ALLOWED_ROOTS or upload it"
 
@@ -190,7 +191,7 @@ def test_an_inspection_shows_blocks_reasons_and_reach(run):
     assert "layer1.0 1 1 svd(ratio=0.5) 40.0%" in text
     assert "Left out: conv1: 3 input channels" in text
     assert "FLOPs within reach: 200 to 1.00k; the budget is 500" in text
-    assert "Assumed: teacher.normalize: taken from the images." in text
+    assert "Assumed: --normalize (teacher.normalize): taken from the images." in text
 
 
 def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
@@ -200,7 +201,7 @@ def test_what_is_assumed_of_a_job_is_told(run, tmp_path):
     result = run(*asked, "--budget-flops", "50%")
 
     assert result.exit_code == 0
-    assert "Assumed: teacher.normalize: the weights do not say" in result.stderr
+    assert "Assumed: --normalize (teacher.normalize): the weights do not say" in result.stderr
     assert run(*asked, "--budget-flops", "50%", "--normalize", "cifar10").stderr == ""
 
 
@@ -215,7 +216,7 @@ def test_what_is_assumed_stands_above_a_live_display_which_cuts_it(run, tmp_path
     assert told() == ""  # lines have all of it among the events
     terminal = SimpleNamespace(isatty=lambda: True)
     monkeypatch.setattr(submission, "sys", SimpleNamespace(stdout=terminal))
-    assert "Assumed: teacher.normalize: the weights do not say" in told()
+    assert "Assumed: --normalize (teacher.normalize): the weights do not say" in told()
 
 
 def test_a_folder_called_digits_is_not_taken_for_the_digits(run, tmp_path, monkeypatch):
@@ -228,6 +229,22 @@ def test_a_folder_called_digits_is_not_taken_for_the_digits(run, tmp_path, monke
 
     assert result.exit_code == 0
     assert "means the built-in data, not what is called so here: say ./digits" in result.stderr
+
+
+def test_a_latency_that_no_job_has_measured_is_not_passed_over_in_silence(run):
+    asked = ("inspect", "--teacher", "cifar_resnet8", "--data", "digits")
+    told = "Latency within reach: known once a job has measured it"
+
+    assert told in run(*asked, "--budget-latency", "60%").stdout
+    assert told not in run(*asked, "--budget-flops", "60%").stdout
+
+
+def test_what_is_within_a_field_goes_by_its_option():
+    assert option_of("teacher.normalize.mean.2") == "--normalize"
+    assert option_of("finish.formats.1") == "--formats"
+    assert option_of("budget") == "--budget-flops"
+    assert option_of("budget.nothing") is None
+    assert option_of("search.exclude") is None
 
 
 def test_a_look_needs_no_budget(run, runner):

@@ -231,6 +231,7 @@ def test_figures_are_short_and_true():
     assert [percent(None), percent(0.5), percent(0.496, digits=0)] == ["-", "50.0%", "50%"]
     assert plan_in_short({}) == "keep"
     assert plan_in_short({"a": "shift", "b": "svd(ratio=1)", "c": "shift"}) == "shift x2, svd(1)"
+    assert plan_in_short({"a": "svd(ratio=1)", "b": "shift"}) == "shift, svd(1)"
     assert age("2020-01-01T00:00:00Z").endswith(" d")
 
 
