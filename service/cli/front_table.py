@@ -25,8 +25,7 @@ def front_view(front: ParetoView, *, server: str, full: bool = False) -> Rendera
     if full:
         parts += [Text(line) for point in front.points for line in _block_by_block(point)]
     elif front.points:
-        command = f"pareconv front {front.job} --full"
-        parts.append(Text(f"`{command}` prints the plans block by block.", style="dim"))
+        parts.append(Text("`front --full` prints the plans block by block.", style="dim"))
     parts += [Text(line) for line in (*_finalists(front), *_answer(front))]
     if any(point.artifacts for point in front.points):
         parts.append(Text(f"`pareconv download {front.job}` saves them."))
