@@ -56,6 +56,7 @@ def render(facts: ReportFacts) -> str:
         ),
         matrix=_matrix(facts),
         mistakes=_mistakes(facts),
+        untested=_untested(facts),
         normalize=facts.spec.teacher.normalize,
         paths={file.format: file.filename for file in facts.files},
         spec_json=json.dumps(facts.spec.to_json(), indent=2, ensure_ascii=False),
@@ -108,6 +109,12 @@ def _matrix(facts: ReportFacts) -> list[tuple[str, list[tuple[int, float]]]] | N
         (name, [(number, number / (sum(row) or 1)) for number in row])
         for name, row in zip(facts.classes, counts, strict=True)
     ]
+
+
+def _untested(facts: ReportFacts) -> list[str]:
+    """The classes of which no image tests."""
+    tested = {actual for actual, _, number in facts.confusion if number}
+    return [name for place, name in enumerate(facts.classes) if place not in tested]
 
 
 def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:

@@ -172,6 +172,12 @@ def test_cost_is_broken_down_by_kind(page):
     assert "additions of adder layers 0 30.0k" in page(student=student).section("cost")
 
 
+def test_classes_that_no_image_tests_are_told(page):
+    assert "No test image is of" not in page().text
+    told = page(confusion=[(0, 0, 60)]).section("confusion")
+    assert "No test image is of dog, eel: the test accuracies say nothing of them" in told
+
+
 def test_confusion_is_a_matrix_with_the_most_frequent_mistakes(page):
     told = page().section("confusion")
     assert "cat 60 7 dog 66 eel 14 53" in told

@@ -334,6 +334,13 @@ def test_an_address_that_no_page_has_is_said_on_a_page(client, seeds):
         assert answer.headers["content-type"].startswith("text/html")
 
 
+def test_a_comparison_has_what_a_finished_student_was_timed_at(client, seeds):
+    job = seeds.searched()
+    (student,) = client.get(f"/jobs/{job.id}/students").json()["items"]
+    assert "0.42 ms" in client.get(f"/ui/compare?item={job.id}:{student['trial']}").text
+    assert "0.42 ms" not in client.get(f"/ui/compare?item={job.id}:0").text
+
+
 def test_a_comparison_says_why_a_job_failed(client, seeds):
     failed = seeds.failed()
     assert failed.error["detail"][:40] in client.get(f"/ui/compare?item={failed.id}").text
