@@ -117,7 +117,7 @@ def test_an_inspection_takes_it(tmp_path, make):
         "budget": {"flops": "60%"},
     }
     found = task("inspect", {"spec": spec})
-    assert found["images"] == {"train": 10, "validation": 6, "test": 4}
+    assert found["images"] == {"train": 10, "validation": 6, "held_out": None, "test": 4}
     assert (found["classes"], found["image_size"]) == (["blue", "red"], 16)
 
 

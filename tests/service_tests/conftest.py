@@ -35,7 +35,7 @@ INSPECTION: dict[str, Any] = {
         "flops_by_operator": {"conv": 1000},
     },
     "classes": ["cat", "dog"],
-    "images": {"train": 80, "validation": None, "test": 20},
+    "images": {"train": 80, "validation": None, "held_out": 16, "test": 20},
     "image_size": 32,
     "blocks": [
         {

@@ -18,7 +18,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 NOT_FOUND = "Chromium: not found, the browser tests did not run; install it (apt install chromium)"
 _ARGUMENTS = (
@@ -56,6 +63,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Of a module, not of the session: other tests may want an event loop of their own."""
+    expect.set_options(timeout=1000 * _SECONDS)  # machines under load take their time
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=[*_ARGUMENTS])
         yield browser
