@@ -51,7 +51,11 @@ Epochs = Annotated[
 ]
 Formats = Annotated[
     str | None,
-    typer.Option("--formats", metavar="A,B", help="Of pt2, onnx, onnx-int8, safetensors, report."),
+    typer.Option(
+        "--formats",
+        metavar="A,B",
+        help="Of pt2, onnx, onnx-int8, safetensors, report; default: the job's own.",
+    ),
 ]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]

@@ -5,19 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from pareconv.service.dependencies import InjectedStores
-from pareconv.service.front_view import students_view
 from pareconv.service.job_view import cost_of, job_view
 from pareconv.service.scoped_route import needs
 from pareconv.service.stores import Stores
 from pareconv.service.subject import teacher_and_data
-from pareconv.service.views.front import LatencyView
 from pareconv.service.views.teacher import TeacherView
 from pareconv.service.web.job_pages import drawn_plan
 from pareconv.service.web.page import page
 from pareconv.service.web.page_route import PageRoute
 from pareconv.service.web.visitor import InjectedVisitor
 from pareconv.storage.candidates import Candidate
-from pareconv.storage.jobs import Job
 from pareconv.storage.scopes import Scope
 
 router = APIRouter(prefix="/ui/compare", route_class=PageRoute, include_in_schema=False)
@@ -60,15 +57,8 @@ def _column(item: str, stores: Stores) -> Json:
         "candidate": candidate,
         "teacher": view.teacher,
         "ratios": _ratios(candidate, view.teacher),
-        "latencies": _latencies(job, number, stores),
         "plan": candidate and drawn_plan(job, candidate.plan, stores, cost_of(job)),
     }
-
-
-def _latencies(job: Job, trial: int | None, stores: Stores) -> list[LatencyView]:
-    """Those of the student that the trial became, where it was finished and timed."""
-    students = (each for each in students_view(job, stores) if each.trial == trial)
-    return next((each.latencies for each in students), [])
 
 
 def _ratios(candidate: Candidate | None, teacher: TeacherView | None) -> Json:
